@@ -15,8 +15,16 @@ from typing import Any
 
 from stages.compare.logs.log import Log
 from stages.compare.logs.open_logs import open_logs
-from stages.compare.page import MOST_ROWS, write_page
-from stages.compare.pairing import CORRECTIONS, HOLM, Comparison, compare_logs
+from stages.compare.page import (
+    MOST_ROWS,
+    write_page,
+)
+from stages.compare.pairing import (
+    CORRECTIONS,
+    HOLM,
+    Comparison,
+    compare_logs,
+)
 from stages.compare.table import show_comparison
 from stages.guards.console import open_console
 from stages.guards.disk import write_atomically
@@ -106,7 +114,10 @@ def _split(text: str) -> tuple[str, Path]:
     return "", Path(text)
 
 
-def _short(path: Path, others: Sequence[Path]) -> str:
+def _short(
+    path: Path,
+    others: Sequence[Path],
+) -> str:
     """The last parts of a path that no other one shares."""
     parts = path.absolute().parts
     for length in range(1, len(parts)):
@@ -117,7 +128,10 @@ def _short(path: Path, others: Sequence[Path]) -> str:
     return str(path)
 
 
-def _select(logs: Sequence[Log], texts: Sequence[str]) -> list[Log]:
+def _select(
+    logs: Sequence[Log],
+    texts: Sequence[str],
+) -> list[Log]:
     """The logs whose name holds one of the texts; all, where none is given."""
     selected = [log for log in logs if not texts or any(text in log.name for text in texts)]
     if selected:

@@ -4,11 +4,20 @@ In: a `Comparison`. Out: one HTML file of the form of every report of Credo: it 
 works from disk. Texts of logs enter it as JSON and are shown as text only.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.compare.pairing import CORRECTIONS, Compared, Comparison
-from stages.compare.table import is_share, number_of
+from stages.compare.pairing import (
+    CORRECTIONS,
+    Changed,
+    Compared,
+    Comparison,
+)
+from stages.compare.table import (
+    is_share,
+    number_of,
+)
 from stages.report import page
 from stages.report.views.packed import as_script
 from stages.statistics.formatting import (
@@ -27,7 +36,11 @@ LONGEST = 20_000
 """Letters of one text on the page."""
 
 
-def write_page(path: Path, comparison: Comparison, most: int = MOST_ROWS) -> None:
+def write_page(
+    path: Path,
+    comparison: Comparison,
+    most: int = MOST_ROWS,
+) -> None:
     """Write the page.
 
     Args:
@@ -37,16 +50,13 @@ def write_page(path: Path, comparison: Comparison, most: int = MOST_ROWS) -> Non
         UserError: it cannot be written.
     """
     rows = list(comparison.changed())
-    data = {
-        "comparisons": [_summary(comparison, row) for row in comparison.rows],
-        "texts": _texts(comparison, rows[:most]),
-        "rows": [],
-    }
+    summaries = [_summary(comparison, row) for row in comparison.rows]
     places = {(row.metric, row.other): place for place, row in enumerate(comparison.rows)}
+    changes = []
     for row in rows[:most]:
-        data["rows"].append(
-            [places[row.metric, row.other], row.item, round(row.before, 6), round(row.after, 6)]
-        )
+        place = places[row.metric, row.other]
+        changes.append([place, row.item, round(row.before, 6), round(row.after, 6)])
+    texts = _texts(comparison, rows[:most])
     page.write(
         path,
         HERE / "compare.html.jinja",
@@ -55,12 +65,12 @@ def write_page(path: Path, comparison: Comparison, most: int = MOST_ROWS) -> Non
         headline=_headline(comparison),
         notes=comparison.notes,
         logs=comparison.logs,
-        comparisons=data["comparisons"],
+        comparisons=summaries,
         correction=CORRECTIONS[comparison.correction],
         confidence=format_confidence(comparison.confidence),
         number=len(rows),
         visible=min(len(rows), most),
-        data=as_script(data),
+        data=as_script({"comparisons": summaries, "texts": texts, "rows": changes}),
     )
 
 
@@ -79,7 +89,10 @@ def _headline(comparison: Comparison) -> str:
     return f"{len(shown)} of {total} differ; the surest: {name} is {word} in {largest.metric}"
 
 
-def _summary(comparison: Comparison, row: Compared) -> dict[str, Any]:
+def _summary(
+    comparison: Comparison,
+    row: Compared,
+) -> dict[str, Any]:
     """One comparison in words and marks, for the table and the filters."""
     effect = row.effect
     shown = effect.p_adjusted < 1 - comparison.confidence
@@ -110,7 +123,10 @@ def _signed(text: str) -> str:
     return text.replace(NO_VALUE, MINUS)
 
 
-def _texts(comparison: Comparison, rows: list[Any]) -> dict[str, list[str]]:
+def _texts(
+    comparison: Comparison,
+    rows: Sequence[Changed],
+) -> dict[str, list[str]]:
     """By item that changed: its prompt, and the answer of each log."""
     texts: dict[str, list[str]] = {}
     for row in rows:

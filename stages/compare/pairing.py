@@ -5,19 +5,43 @@ p corrected for all of them together, and the rows that changed. The statistics 
 ablation (`statistics/differences`); a comparison uses the items that both logs have.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import NormalDist, pstdev
+from collections.abc import (
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import (
+    dataclass,
+    field,
+    replace,
+)
+from statistics import (
+    NormalDist,
+    pstdev,
+)
 
 from stages.compare.logs.log import Log
-from stages.guards.errors import UserError, did_you_mean
-from stages.statistics.corrections import holm, max_t
+from stages.guards.errors import (
+    UserError,
+    did_you_mean,
+)
+from stages.statistics.corrections import (
+    holm,
+    max_t,
+)
 from stages.statistics.differences import effects
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_plural
-from stages.statistics.power import POWER, minimum_detectable
+from stages.statistics.power import (
+    POWER,
+    minimum_detectable,
+)
 
 HOLM, MAX_T = "holm", "max_t"
+MANY_CHANGES = 300
+"""Above it, the power of McNemar's exact test is that of the normal approximation within 1 %, and
+slow to add up.
+"""
 CORRECTIONS = {HOLM: "Holm", MAX_T: "max-T"}
 Values = Mapping[str, float]
 
@@ -106,7 +130,10 @@ def compare_logs(
     return Comparison(logs, rows, correction, confidence, matching + notes)
 
 
-def _shared_metrics(logs: Sequence[Log], wanted: Sequence[str]) -> list[str]:
+def _shared_metrics(
+    logs: Sequence[Log],
+    wanted: Sequence[str],
+) -> list[str]:
     """The metrics of the first log that another one has, or the wanted ones.
 
     Raises:
@@ -155,7 +182,11 @@ def _nothing_in_common(logs: Sequence[Log]) -> UserError:
     )
 
 
-def _correct(rows: Sequence[Compared], correction: str, alpha: float) -> list[Compared]:
+def _correct(
+    rows: Sequence[Compared],
+    correction: str,
+    alpha: float,
+) -> list[Compared]:
     """Correct every p for all comparisons, and state what each could find."""
     p_values = [row.effect.p for row in rows]
     adjusted = holm(p_values)
@@ -181,14 +212,18 @@ def _joint_flips(rows: Sequence[Compared]) -> list[float]:
     return [by_number[str(number)] for number in range(len(rows))]
 
 
-def _detectable(row: Compared, comparisons: int, alpha: float) -> float | None:
+def _detectable(
+    row: Compared,
+    comparisons: int,
+    alpha: float,
+) -> float | None:
     """The smallest difference found with the chance `POWER` at Holm's first step.
 
-    Of yes/no values by McNemar's test with as many changes as were seen; of others by the normal
-    approximation with the spread that was seen.
+    Of yes/no values by McNemar's test with as many changes as were seen; of others, and of many
+    changes, by the normal approximation with the spread that was seen.
     """
     effect = row.effect
-    if effect.test == "mcnemar":
+    if effect.test == "mcnemar" and effect.discordance * effect.n_prompts <= MANY_CHANGES:
         return minimum_detectable(
             effect.n_prompts,
             base_rate=effect.reference,
@@ -203,7 +238,11 @@ def _detectable(row: Compared, comparisons: int, alpha: float) -> float | None:
     return float(quantiles * spread / len(changes) ** 0.5) if spread else None
 
 
-def _matching(reference: Log, other: Log, metrics: Sequence[str]) -> Iterator[str]:
+def _matching(
+    reference: Log,
+    other: Log,
+    metrics: Sequence[str],
+) -> Iterator[str]:
     """What was not matched, or is matched but was asked in other words."""
     first, second = _scored(reference, metrics), _scored(other, metrics)
     common = [item for item in first if item in second]
@@ -214,8 +253,8 @@ def _matching(reference: Log, other: Log, metrics: Sequence[str]) -> Iterator[st
         )
     asked = 0
     for item in common:
-        texts = reference.items.get(item), other.items.get(item)
-        asked += all(texts) and texts[0].prompt != texts[1].prompt  # type: ignore[union-attr]
+        texts = [log.items[item].prompt for log in (reference, other) if item in log.items]
+        asked += len(set(texts)) > 1
     if asked:
         yield (
             f"{asked:,} of {len(common):,} matched items have other words in their prompt in "
@@ -226,6 +265,9 @@ def _matching(reference: Log, other: Log, metrics: Sequence[str]) -> Iterator[st
         yield f"{other.name} lacks the metrics {', '.join(lacking)}"
 
 
-def _scored(log: Log, metrics: Sequence[str]) -> dict[str, None]:
+def _scored(
+    log: Log,
+    metrics: Sequence[str],
+) -> dict[str, None]:
     """The items with a value in one of the metrics."""
     return {item: None for metric in metrics for item, _ in log.scores.get(metric, ())}

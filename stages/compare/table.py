@@ -6,7 +6,11 @@ In: a `Comparison`. Out: the notes first, then a line for each effect, then what
 from rich.console import Console
 from rich.table import Table
 
-from stages.compare.pairing import CORRECTIONS, Compared, Comparison
+from stages.compare.pairing import (
+    CORRECTIONS,
+    Compared,
+    Comparison,
+)
 from stages.guards.console import styled
 from stages.statistics.formatting import (
     NO_VALUE,
@@ -21,7 +25,10 @@ LINES_SHOWN = 40
 """Effects in the terminal; the page shows all."""
 
 
-def show_comparison(comparison: Comparison, console: Console) -> None:
+def show_comparison(
+    comparison: Comparison,
+    console: Console,
+) -> None:
     """Print the notes, the logs by number, the effects, and how to read them."""
     for note in comparison.notes[:NOTES_SHOWN]:
         console.print(styled(("! ", "yellow"), note))
@@ -70,7 +77,11 @@ def is_share(row: Compared) -> bool:
     return row.effect.cohens_h is not None
 
 
-def number_of(row: Compared, value: float, sign: str = "") -> str:
+def number_of(
+    row: Compared,
+    value: float,
+    sign: str = "",
+) -> str:
     """A value of a comparison: a share in per cent, or a number with three digits."""
     if is_share(row):
         return f"{PER_CENT * value:{sign}z.1f}"

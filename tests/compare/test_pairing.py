@@ -10,6 +10,7 @@ import pytest
 from stages.compare.logs.log import Log
 from stages.compare.pairing import compare_logs
 from stages.guards.errors import UserError
+from stages.statistics.power import minimum_detectable
 
 
 def log(name: str, metrics: dict[str, dict[str, float]], prompts: str = "") -> Log:
@@ -49,6 +50,13 @@ def test_other_values_get_flips_of_signs_and_a_normal_bound():
     expected = sum(value >= abs(sum(changes)) - 1e-9 for value in sums) / len(sums)
     assert row.effect.p == pytest.approx(expected) and row.effect.test == "sign_flip"
     assert row.detectable == pytest.approx((1.959964 + 0.841621) * np.std(changes) / 6**0.5)
+
+
+def test_with_many_changes_the_bound_is_that_of_the_exact_test():
+    before, after = yes_no(rose=170, fell=150, same=1280)
+    (row,) = compare_logs([log("a", {"acc": before}), log("b", {"acc": after})]).rows
+    exact = minimum_detectable(1600, base_rate=row.effect.reference, discordance=320 / 1600)
+    assert row.detectable == pytest.approx(exact, rel=0.02)
 
 
 def test_p_is_corrected_for_every_comparison_of_the_page():

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from stages.ablation.jobs import DONE
-from stages.ablation.outcomes import STAGES, policy_values, reward_test_values
+from stages.ablation.outcomes import (
+    STAGES,
+    policy_values,
+    reward_test_values,
+)
 from stages.compare.logs.log import Log
 from stages.guards.errors import UserError
 from stages.guards.files import read_json
@@ -26,7 +30,10 @@ def is_credo(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() or (folder / DONE).is_file()
 
 
-def read_credo(folder: Path, name: str) -> list[Log]:
+def read_credo(
+    folder: Path,
+    name: str,
+) -> list[Log]:
     """Read the logs of a folder, the first policy first.
 
     Raises:
@@ -56,7 +63,10 @@ def _artifacts(folder: Path) -> list[Artifact]:
     return [Artifact(step, Path(facts["artifact"])) for step, facts in steps.items()]
 
 
-def _policies(artifact: Artifact, name: str) -> Iterator[Log]:
+def _policies(
+    artifact: Artifact,
+    name: str,
+) -> Iterator[Log]:
     policies = artifact.metrics["policies"]
     texts: dict[str, list[Verdict]] = {}
     for row in artifact.rows(Verdict):
@@ -72,7 +82,10 @@ def _policies(artifact: Artifact, name: str) -> Iterator[Log]:
         yield log
 
 
-def _reported(facts: dict[str, Any], source: str) -> Iterator[tuple[str, float]]:
+def _reported(
+    facts: dict[str, Any],
+    source: str,
+) -> Iterator[tuple[str, float]]:
     """The numbers that the step itself reports."""
     for measure, estimate in (facts.get("measures") or {}).items():
         if estimate:
@@ -82,8 +95,12 @@ def _reported(facts: dict[str, Any], source: str) -> Iterator[tuple[str, float]]
             yield f"{VIOLATES}{principle}", by_source[source]["value"]
 
 
-def _reward_models(artifact: Artifact, name: str) -> Log:
+def _reward_models(
+    artifact: Artifact,
+    name: str,
+) -> Log:
     log = Log(f"{name} {artifact.step}".strip(), TOOL, artifact.directory)
     for metric, values in reward_test_values(artifact).items():
-        log.scores[metric] = list(values.items())
+        for item, value in values.items():
+            log.add(item, "", "", {metric: value})
     return log

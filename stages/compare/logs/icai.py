@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.compare.logs.log import Log, require
+from stages.compare.logs.log import (
+    Log,
+    require,
+)
 from stages.guards.files import read_json
 
 TOOL = "icai"
@@ -23,7 +26,10 @@ def is_annotated_pairs(value: Any) -> bool:
     return isinstance(value, Mapping) and {"annotators", "comparisons"} <= value.keys()
 
 
-def read_icai(path: Path, name: str) -> Log:
+def read_icai(
+    path: Path,
+    name: str,
+) -> Log:
     """Read one file of annotated pairs.
 
     Raises:

@@ -6,13 +6,24 @@ In: a file. Out: one log, with a metric for each score. Letters count as inspect
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import (
+    Iterator,
+    Mapping,
+)
 from pathlib import Path
 from typing import Any
 
-from stages.compare.logs.log import Log, require
+from stages.compare.logs.log import (
+    Log,
+    require,
+)
 from stages.guards.errors import UserError
-from stages.guards.files import MOST_BYTES, parse_json, read_bytes, read_json
+from stages.guards.files import (
+    MOST_BYTES,
+    parse_json,
+    read_bytes,
+    read_json,
+)
 
 TOOL = "inspect"
 LETTERS = {
@@ -38,7 +49,10 @@ def is_inspect_json(value: Any) -> bool:
     return isinstance(value, Mapping) and {"eval", "samples"} <= value.keys()
 
 
-def read_inspect(path: Path, name: str) -> Log:
+def read_inspect(
+    path: Path,
+    name: str,
+) -> Log:
     """Read a log of either form.
 
     Raises:
@@ -68,7 +82,10 @@ def read_inspect(path: Path, name: str) -> Log:
         raise _damaged(path, str(error)) from None
 
 
-def _damaged(path: Path, why: str) -> UserError:
+def _damaged(
+    path: Path,
+    why: str,
+) -> UserError:
     return UserError(
         f"the log of inspect cannot be read: {why}",
         where=str(path),
@@ -76,13 +93,21 @@ def _damaged(path: Path, why: str) -> UserError:
     )
 
 
-def _samples(archive: zipfile.ZipFile, path: Path) -> Iterator[Any]:
+def _samples(
+    archive: zipfile.ZipFile,
+    path: Path,
+) -> Iterator[Any]:
     for member in archive.namelist():
         if member.startswith("samples/") and member.endswith(".json"):
             yield parse_json(archive.read(member).decode("utf-8"), f"{path}: {member}")
 
 
-def _read(path: Path, name: str, header: Any, samples: Any) -> Log:
+def _read(
+    path: Path,
+    name: str,
+    header: Any,
+    samples: Any,
+) -> Log:
     log = Log(name, TOOL, path)
     unscored = 0
     for sample in samples:

@@ -7,11 +7,17 @@ its content, so that logs over different parts of a task can be matched.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import (
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any
 
-from stages.compare.logs.log import Log, require
+from stages.compare.logs.log import (
+    Log,
+    require,
+)
 from stages.guards.files import read_json
 from stages.sources.records import read_file
 
@@ -25,7 +31,11 @@ def sample_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("samples_*.jsonl")) or sorted(folder.glob("*/samples_*.jsonl"))
 
 
-def read_lm_eval(paths: Sequence[Path], name: str, place: Path) -> Log:
+def read_lm_eval(
+    paths: Sequence[Path],
+    name: str,
+    place: Path,
+) -> Log:
     """Read the newest samples of each task.
 
     Raises:
@@ -54,7 +64,11 @@ def _date(path: Path) -> str:
     return match["date"] if match else ""
 
 
-def _add_task(log: Log, task: str, path: Path) -> None:
+def _add_task(
+    log: Log,
+    task: str,
+    path: Path,
+) -> None:
     repeats: Counter[tuple[str, str]] = Counter()
     for record in read_file(path):
         row = record.cells
@@ -69,7 +83,11 @@ def _add_task(log: Log, task: str, path: Path) -> None:
         log.add(item, _prompt(row), _answer(row), values)
 
 
-def metric_name(task: str, metric: str, answer_filter: str) -> str:
+def metric_name(
+    task: str,
+    metric: str,
+    answer_filter: str,
+) -> str:
     """The name of a metric: its task, and its filter where there is one."""
     name = f"{task} {metric}"
     return name if answer_filter == NO_FILTER else f"{name} ({answer_filter})"
@@ -102,7 +120,11 @@ def _answer(row: Mapping[str, Any]) -> str:
     return str(option.get("arg_1", "")).strip()
 
 
-def _add_reported(log: Log, task: str, path: Path) -> None:
+def _add_reported(
+    log: Log,
+    task: str,
+    path: Path,
+) -> None:
     """The tool's own numbers of a task, and the model's name."""
     file = path.with_name(f"results_{_date(path)}.json")
     if not file.is_file():

@@ -7,11 +7,20 @@ the numbers that the tool itself reports, which the values must give again.
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import (
+    Iterator,
+    Mapping,
+)
+from dataclasses import (
+    dataclass,
+    field,
+)
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import (
+    Any,
+    NamedTuple,
+)
 
 from stages.guards.errors import UserError
 from stages.statistics.intervals import by_prompt
@@ -48,18 +57,30 @@ class Log:
     reported: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, item: str, prompt: Any, answer: Any, values: Mapping[str, Any]) -> None:
+    def add(
+        self,
+        item: str,
+        prompt: Any,
+        answer: Any,
+        values: Mapping[str, Any],
+    ) -> None:
         """Add one answer; a value that is not a number was not measured and is left out."""
         self.items.setdefault(item, Item(as_text(prompt), as_text(answer)))
         for metric, value in values.items():
             if is_number(value):
                 self.scores.setdefault(metric, []).append((item, float(value)))
 
-    def mean(self, metric: str) -> float:
+    def mean(
+        self,
+        metric: str,
+    ) -> float:
         """The mean over all answers, as the tools compute it."""
         return fmean(value for _, value in self.scores[metric])
 
-    def values(self, metric: str) -> dict[str, float]:
+    def values(
+        self,
+        metric: str,
+    ) -> dict[str, float]:
         """By item, the mean of its answers."""
         return by_prompt(self.scores.get(metric, []))
 

@@ -20,7 +20,10 @@ from stages.compare.logs import (
 )
 from stages.compare.logs.log import Log
 from stages.guards.errors import UserError
-from stages.guards.files import exists, read_json
+from stages.guards.files import (
+    exists,
+    read_json,
+)
 from stages.sources.records import read_file
 
 FORMATS = (
@@ -35,7 +38,10 @@ FORMATS = (
 )
 
 
-def open_logs(path: Path, name: str) -> list[Log]:
+def open_logs(
+    path: Path,
+    name: str,
+) -> list[Log]:
     """Read every log of a path.
 
     Raises:
@@ -60,7 +66,10 @@ def open_logs(path: Path, name: str) -> list[Log]:
     )
 
 
-def _of_folder(folder: Path, name: str) -> list[Log]:
+def _of_folder(
+    folder: Path,
+    name: str,
+) -> list[Log]:
     if credo.is_credo(folder):
         return credo.read_credo(folder, name)
     if files := lm_eval.sample_files(folder):
@@ -75,7 +84,10 @@ def _of_folder(folder: Path, name: str) -> list[Log]:
     return logs
 
 
-def _of_file(path: Path, name: str) -> list[Log]:
+def _of_file(
+    path: Path,
+    name: str,
+) -> list[Log]:
     suffix = path.suffix.lower()
     if suffix == ".eval":
         return [inspect_ai.read_inspect(path, name)]
@@ -98,7 +110,10 @@ def _of_file(path: Path, name: str) -> list[Log]:
     return []
 
 
-def _of_json(path: Path, name: str) -> list[Log]:
+def _of_json(
+    path: Path,
+    name: str,
+) -> list[Log]:
     value = read_json(path)
     if inspect_ai.is_inspect_json(value):
         return [inspect_ai.read_inspect(path, name)]

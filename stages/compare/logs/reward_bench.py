@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.compare.logs.log import Log, require
+from stages.compare.logs.log import (
+    Log,
+    require,
+)
 from stages.guards.errors import UserError
 from stages.guards.files import read_json
 from stages.sources.records import read_file
@@ -25,7 +28,10 @@ def is_scores(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() >= COLUMNS
 
 
-def read_pairs(path: Path, name: str) -> Log:
+def read_pairs(
+    path: Path,
+    name: str,
+) -> Log:
     """Read the scores alone, which have no ids: a pair is its place in the file.
 
     Raises:
@@ -51,7 +57,10 @@ def _number(score: Any) -> float:
     return float(score)
 
 
-def read_scores(path: Path, name: str) -> Log:
+def read_scores(
+    path: Path,
+    name: str,
+) -> Log:
     """Read the table with ids and subsets.
 
     Raises:

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from stages.compare.logs.log import Log, as_text, hash_text, is_number, require
+from stages.compare.logs.log import (
+    Log,
+    as_text,
+    hash_text,
+    is_number,
+    require,
+)
 from stages.guards.files import read_json
 from stages.sources.records import read_file
 
@@ -24,7 +30,11 @@ def completion_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(NAMES)) or sorted((folder / "completions").glob(NAMES))
 
 
-def read_trl(paths: Sequence[Path], name: str, place: Path) -> Log:
+def read_trl(
+    paths: Sequence[Path],
+    name: str,
+    place: Path,
+) -> Log:
     """Read the completions of all steps.
 
     Raises:
@@ -45,7 +55,11 @@ def read_trl(paths: Sequence[Path], name: str, place: Path) -> Log:
     return require(log)
 
 
-def _add_reported(log: Log, paths: Sequence[Path], steps: set[int]) -> None:
+def _add_reported(
+    log: Log,
+    paths: Sequence[Path],
+    steps: set[int],
+) -> None:
     """The means that the trainer logged at these steps, from its last checkpoint."""
     folder = paths[0].parent
     places = [folder, folder.parent]

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.compare.logs.log import Log, require
+from stages.compare.logs.log import (
+    Log,
+    require,
+)
 from stages.guards.files import read_json
 from stages.sources.records import read_file
 
@@ -26,7 +29,10 @@ NOT_METRICS = (
 """Cells with numbers that measure no answer."""
 
 
-def read_verifiers(path: Path, name: str) -> Log:
+def read_verifiers(
+    path: Path,
+    name: str,
+) -> Log:
     """Read one evaluation.
 
     Raises:

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.compare.logs.log import Log, require
+from stages.compare.logs.log import (
+    Log,
+    require,
+)
 from stages.guards.files import read_json
 
 TOOL = "weval"
@@ -22,7 +25,10 @@ def is_weval(value: Any) -> bool:
     return isinstance(value, Mapping) and {"evaluationResults", "promptIds"} <= value.keys()
 
 
-def read_weval(path: Path, name: str) -> list[Log]:
+def read_weval(
+    path: Path,
+    name: str,
+) -> list[Log]:
     """Read the log of each model.
 
     Raises:
