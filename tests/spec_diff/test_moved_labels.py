@@ -1,15 +1,19 @@
 """Labels that an edit moves, against labels of sets that are written out and labelled anew."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
+from stages.ablation.jobs import Job
 from stages.preferences import judged_pairs
 from stages.principles.constitution import Constitution, Principle, to_yaml
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.manifest import fingerprint
 from stages.runtime.rows import Judgement
 from stages.runtime.typed_config import parse_config
+from stages.spec_diff.__main__ import main
+from stages.spec_diff.behaviour import behaviour
 from stages.spec_diff.clauses import compare
 from stages.spec_diff.moved_labels import forecast, measure
 from tests.preferences.matrices import cells
@@ -150,3 +154,37 @@ def test_two_runs_show_which_clauses_verdicts_differ(tmp_path):
     assert result.changed.value == 1.0
     assert result.clauses["a"].value == 1.0
     assert result.findings["a"].verdict == "differs"
+
+
+def test_the_command_reads_a_runs_folder_and_counts_on_its_matrix(tmp_path, capsys):
+    old = a_set(a=1, b=1, c=1)
+    step, _ = label(tmp_path, old)
+    record = {"variant": "full", "seed": 0, "steps": {"pairs": {"artifact": str(step.directory)}}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    new = tmp_path / "new.yaml"
+    new.write_text(to_yaml(edit(old, "c", text="Say it in verse."), "test"))
+    sets = [str(tmp_path / "run" / "set.yaml"), str(new)]
+    assert main([*sets, "--run", str(tmp_path)]) == 1
+    by_run = capsys.readouterr().out
+    assert f"up to {2 * len(MARGINS)} calls" in " ".join(by_run.split())
+    assert main([*sets, "--run", str(step.directory)]) == 1
+    assert capsys.readouterr().out == by_run
+    assert main([*sets, "--run", str(tmp_path / "run")]) == 2
+    assert "there is no run.json" in capsys.readouterr().err
+
+
+def test_violations_are_paired_by_request_and_clauses_are_corrected_together(monkeypatch):
+    old = a_set(a=1, b=1)
+    before = {f"violates {name}": {f"r{n}": 1.0 for n in range(20)} for name in "ab"}
+    after = {**before, "violates a": {f"r{n}": float(n >= 15) for n in range(20)}}
+    by_variant = {"old": before, "new": after}
+    monkeypatch.setattr(
+        "stages.spec_diff.behaviour.job_results", lambda level, job, _: by_variant[job.variant]
+    )
+    jobs = [[Job(0, variant, 0)] for variant in by_variant]
+    changes = behaviour(*jobs, compare(old, old))
+    assert changes["a"].value == pytest.approx(-15 / 20)
+    assert changes["b"].value == 0
+    # McNemar's exact test: 15 changes, all in one direction; two clauses are compared
+    assert changes["a"].p == pytest.approx(2 * 0.5**15)
+    assert changes["a"].p_adjusted == pytest.approx(4 * 0.5**15)
