@@ -51,14 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.new_run:
             if not options.run:
                 fix = "add --run with the run under OLD"
-                raise UserError("there is nothing to compare the run with", "--new-run", fix)
+                raise UserError(
+                    "there is nothing to compare the run with", where="--new-run", fix=fix
+                )
             measured = measure(labels_of(options.run), labels_of(options.new_run), difference)
         if options.trained:
             old_jobs = [read_job(Path(old)) for old, _ in options.trained]
             new_jobs = [read_job(Path(new)) for _, new in options.trained]
             effects = behaviour(old_jobs, new_jobs, difference)
         names = (options.old, options.new)
-        changelog = write_changelog(difference, names, moved, measured, effects)
+        changelog = write_changelog(
+            difference,
+            names,
+            moved,
+            measured,
+            effects,
+        )
         if options.markdown:
             write_atomically(options.markdown, as_markdown(changelog))
         if options.page:
@@ -104,7 +112,13 @@ def write_page(path: Path, changelog: Changelog) -> None:
         UserError: it cannot be written.
     """
     template = Path(__file__).with_name("spec_diff.html.jinja")
-    page.write(path, template, [], title=changelog.title, v=changelog)
+    page.write(
+        path,
+        template,
+        [],
+        title=changelog.title,
+        v=changelog,
+    )
 
 
 def labels_of(run: str) -> Artifact:
@@ -146,7 +160,12 @@ def read_job(folder: Path) -> Job:
         reason = str(error).partition("\n")[0]
         raise UserError(f"it is damaged: {reason}", where=str(file), fix="run it again") from None
     steps = {name: step.artifact for name, step in record.steps.items()}
-    return Job(number=0, variant=record.variant, seed=record.seed, steps=steps)
+    return Job(
+        number=0,
+        variant=record.variant,
+        seed=record.seed,
+        steps=steps,
+    )
 
 
 def _artifact(folder: Path) -> Artifact:
@@ -169,8 +188,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("OLD_RUN", "NEW_RUN"),
         help="two trained and evaluated runs: violations by clause; repeat it for other seeds",
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a changelog")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write a page")
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write a changelog",
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="write a page",
+    )
     parser.add_argument(
         "--similarity",
         type=float,

@@ -28,7 +28,7 @@ def behaviour(
         UserError: a run has no evaluation, or no two runs have the same seed and requests.
     """
     old, new = _by_seed(old_jobs), _by_seed(new_jobs)
-    changes = {}
+    changes: dict[str, Effect] = {}
     for clause in difference.clauses:
         if clause.old and clause.new:
             before = _outcome(old, f"violates {clause.old.id}")

@@ -71,7 +71,14 @@ def write_changelog(
     """
     entries = []
     for clause in difference.changed:
-        entries.append(_entry(clause, forecast, measured, effects or {}))
+        entries.append(
+            _entry(
+                clause,
+                forecast,
+                measured,
+                effects or {},
+            )
+        )
     order = list(dict.fromkeys(HEADINGS.values()))
     entries.sort(key=lambda entry: order.index(entry.heading))
     facts = [_about(name, *sides) for name, sides in difference.about.items()]
@@ -81,7 +88,13 @@ def write_changelog(
         facts.append(f"Labels that differ between the two runs: {_share(measured.changed)}.")
     notes = forecast.notes if forecast else []
     title = f"{names[0]} → {names[1]}"
-    return Changelog(title, summarise(difference), tuple(entries), tuple(facts), tuple(notes))
+    return Changelog(
+        title,
+        summarise(difference),
+        tuple(entries),
+        tuple(facts),
+        tuple(notes),
+    )
 
 
 def summarise(difference: Difference) -> str:
@@ -125,7 +138,12 @@ def word_changes(before: str, after: str) -> tuple[tuple[str, str], ...]:
     """Return the words of two texts in one line: those of both, of the old one, of the new one."""
     old, new = before.split(), after.split()
     parts = []
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
+    for kind, i, j, k, m in difflib.SequenceMatcher(
+        None,
+        old,
+        new,
+        False,
+    ).get_opcodes():
         if kind == "equal":
             parts.append(("same", " ".join(old[i:j])))
             continue

@@ -130,7 +130,12 @@ class Difference:
                 clauses.append(clause)
             elif clause.old:
                 clauses.append(Clause(clause.old, clause.old))
-        return Difference(self.old, self.new, tuple(clauses), {})
+        return Difference(
+            self.old,
+            self.new,
+            tuple(clauses),
+            {},
+        )
 
 
 def compare(old: Constitution, new: Constitution, least: float = SAME_CLAUSE) -> Difference:
@@ -158,15 +163,34 @@ def compare(old: Constitution, new: Constitution, least: float = SAME_CLAUSE) ->
             clauses.append(Clause(None, principle))
             continue
         near = similarity(before.text, principle.text)
-        clauses.append(Clause(before, principle, near, _passed(before, principle, pairs)))
+        clauses.append(
+            Clause(
+                before,
+                principle,
+                near,
+                _passed(before, principle, pairs),
+            )
+        )
     remaining = set(names.values())
     clauses += [Clause(each, None) for each in old.principles if each.id not in remaining]
     about = {}
-    for name in ("name", "version", "title", "source", "theory", "targets"):
+    for name in (
+        "name",
+        "version",
+        "title",
+        "source",
+        "theory",
+        "targets",
+    ):
         sides = (getattr(old, name), getattr(new, name))
         if sides[0] != sides[1]:
             about[name] = sides
-    return Difference(old, new, tuple(clauses), about)
+    return Difference(
+        old,
+        new,
+        tuple(clauses),
+        about,
+    )
 
 
 def similarity(first: str, second: str) -> float:

@@ -97,7 +97,12 @@ class Matrix:
         self.rule = rule_of(step)
         self.config = _config_of(step)
         where = f"step {self.judged.step!r}"
-        cells = read_cells(self.judged, set(self.rule.principles), where, self.rule.negated)
+        cells = read_cells(
+            self.judged,
+            set(self.rule.principles),
+            where,
+            self.rule.negated,
+        )
         self.cells, _ = drop_cut_off_pairs(cells, self.config.cut_off)
         every = [cell for pair_cells in self.cells.values() for cell in pair_cells]
         self.strongest = max(max(abs(cell.margin_ab), abs(cell.margin_ba)) for cell in every)
@@ -117,13 +122,30 @@ class Matrix:
         """
         present = [clause for clause in clauses if clause.new]
         principles = {clause.id: clause.new for clause in present if clause.new}
-        rule = replace(self.rule, principles=principles, negated=frozenset())
-        rows = {pair: self._row(cells, present, push) for pair, cells in self.cells.items()}
+        rule = replace(
+            self.rule,
+            principles=principles,
+            negated=frozenset(),
+        )
+        rows = {
+            pair: self._row(
+                cells,
+                present,
+                push,
+            )
+            for pair, cells in self.cells.items()
+        }
         scale = self._scale(rows, rule)
         labels = {}
         for pair_id, cells in rows.items():
             for row_id in self.row_ids(pair_id):
-                labels[row_id] = _label(row_id, cells, rule, scale, self.config)
+                labels[row_id] = _label(
+                    row_id,
+                    cells,
+                    rule,
+                    scale,
+                    self.config,
+                )
         return labels
 
     def count(self, clause: Clause) -> int:
@@ -140,9 +162,17 @@ class Matrix:
             cell = by_principle.get(clause.old.id) if clause.old else None
             if clause.is_judged_again and push and cells:
                 margin = push * self.strongest
-                cell = replace(cell or cells[0], margin_ab=margin, margin_ba=margin)
+                cell = replace(
+                    cell or cells[0],
+                    margin_ab=margin,
+                    margin_ba=margin,
+                )
             elif clause.is_turned and cell:
-                cell = replace(cell, margin_ab=-cell.margin_ab, margin_ba=-cell.margin_ba)
+                cell = replace(
+                    cell,
+                    margin_ab=-cell.margin_ab,
+                    margin_ba=-cell.margin_ba,
+                )
             if cell:
                 row.append(replace(cell, principle=clause.id))
         return row
@@ -171,20 +201,33 @@ def forecast(step: Artifact, difference: Difference) -> Forecast:
             fix="name the set that the run used as the first one",
         )
     before = matrix.labels([Clause(clause.old, clause.old) for clause in named if clause.old])
-    together, after = _moves(matrix, before, named)
+    together, after = _moves(
+        matrix,
+        before,
+        named,
+    )
     clauses = {}
     for clause in named:
         if clause.kinds:
             alone = [
                 one for one in difference.only(clause).clauses if not one.old or _is_of(one, matrix)
             ]
-            clauses[clause.id] = _moves(matrix, before, alone)[0]
+            clauses[clause.id] = _moves(
+                matrix,
+                before,
+                alone,
+            )[0]
     moved = []
     for pair_id in matrix.cells:
         for row_id in matrix.row_ids(pair_id):
             prompt = matrix.prompts.get(pair_id, pair_id)
             moved.append((prompt, float(before[row_id] != after[row_id])))
-    return Forecast(together, clauses, share(by_prompt(moved)), _notes(matrix, difference))
+    return Forecast(
+        together,
+        clauses,
+        share(by_prompt(moved)),
+        _notes(matrix, difference),
+    )
 
 
 def measure(
@@ -200,11 +243,19 @@ def measure(
     variants = {}
     for clause in difference.clauses:
         if clause.old and clause.new and clause.is_judged_again:
-            values = _verdict_changes(old, new, clause)
+            values = _verdict_changes(
+                old,
+                new,
+                clause,
+            )
             if values:
                 variants[clause.id] = {"0": values}
     effects, findings = changes(variants, margin)
-    return Measured(share(changed), effects, findings)
+    return Measured(
+        share(changed),
+        effects,
+        findings,
+    )
 
 
 def _verdict_changes(old: Matrix, new: Matrix, clause: Clause) -> dict[str, float]:
@@ -232,8 +283,21 @@ def _moves(matrix: Matrix, before: Labels, clauses: Sequence[Clause]) -> tuple[M
         stay += labels == {label}
         move += label not in labels and len(labels) == 1
     changed = sum(label != expected[row_id] for row_id, label in before.items())
-    calls = sum(_calls(matrix, clause, clauses) for clause in clauses)
-    return Moves(stay, move, len(before) - stay - move, changed, calls), expected
+    calls = sum(
+        _calls(
+            matrix,
+            clause,
+            clauses,
+        )
+        for clause in clauses
+    )
+    return Moves(
+        stay,
+        move,
+        len(before) - stay - move,
+        changed,
+        calls,
+    ), expected
 
 
 def _calls(matrix: Matrix, clause: Clause, clauses: Sequence[Clause]) -> int:
@@ -259,7 +323,15 @@ def _label(
     config: judged_pairs.Config,
 ) -> int:
     try:
-        return _sign(judged_pairs.decide(row_id, cells, rule, scale, config).margin)
+        return _sign(
+            judged_pairs.decide(
+                row_id,
+                cells,
+                rule,
+                scale,
+                config,
+            ).margin
+        )
     except Drop:
         return 0
 

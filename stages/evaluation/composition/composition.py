@@ -28,7 +28,6 @@ from typing import Any, Literal
 
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.composition.ways import (
-    SALMON,
     Composed,
     compose,
     levels_of,
@@ -105,11 +104,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     all_cells = read_cells(inputs["judgements"], set(by_id), where)
     cells, dropped = drop_cut_off_pairs(all_cells, config.cut_off)
     cells = {pair: row for pair, row in cells.items() if row}
-    options = judged_pairs.Config(config.constitution, aggregate=SALMON, negation=0.0)
+    options = judged_pairs.Config(config.constitution, aggregate="salmon", negation=0.0)
     composed = compose(cells, rule, options)
     rows: list[Judgement] = []
     if "model" in inputs:
-        rows, unread = _ask_whole_list(config, principles, cells, inputs["model"], context)
+        rows, unread = _ask_whole_list(
+            config,
+            principles,
+            cells,
+            inputs["model"],
+            context,
+        )
         dropped += unread
         composed[WHOLE_LIST] = {
             row.pair_id: Composed(rule.margins([row])[WHOLE_LIST], 1) for row in rows
@@ -117,7 +122,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     for name, artifact in inputs.items():
         if name.endswith(RATINGS):
             composed[name.removesuffix(RATINGS)] = _rated(artifact.rows(Rating), cells)
-    metrics = measure(composed, cells, rule, config, load_truth(config.ground_truth, where))
+    metrics = measure(
+        composed,
+        cells,
+        rule,
+        config,
+        load_truth(config.ground_truth, where),
+    )
     return Result(
         rows=rows,
         row_type=Judgement,
@@ -161,8 +172,18 @@ def measure(
             margins[pair][way] = label.margin
     conflicts = {pair for pair, row in cells.items() if _is_conflict(rule.margins(row))}
     divided = {pair: row for pair, row in margins.items() if pair in conflicts}
-    everywhere = agreements(margins, config.confidence, prompts, names)
-    apart = agreements(divided, config.confidence, prompts, names)
+    everywhere = agreements(
+        margins,
+        config.confidence,
+        prompts,
+        names,
+    )
+    apart = agreements(
+        divided,
+        config.confidence,
+        prompts,
+        names,
+    )
     right_sides = _right_sides(cells, rule, truth) if truth else {}
     ways = {}
     for way, labels in composed.items():
@@ -170,7 +191,12 @@ def measure(
         ways[way] = {
             "decides": _plain(share(by_prompt(decided), config.confidence)),
             "calls": ORDERS * fmean(label.cells for label in labels.values()) if labels else None,
-            "accuracy": _accuracies(labels, right_sides, prompts, config.confidence),
+            "accuracy": _accuracies(
+                labels,
+                right_sides,
+                prompts,
+                config.confidence,
+            ),
         }
     return {
         "pairs": len(cells),
@@ -180,8 +206,18 @@ def measure(
         "agreements": [
             _agreement(one, other) for one, other in zip(everywhere, apart, strict=True)
         ],
-        "mean_agreement": _mean_agreement(margins, prompts, names, config),
-        "mean_agreement_on_conflicts": _mean_agreement(divided, prompts, names, config),
+        "mean_agreement": _mean_agreement(
+            margins,
+            prompts,
+            names,
+            config,
+        ),
+        "mean_agreement_on_conflicts": _mean_agreement(
+            divided,
+            prompts,
+            names,
+            config,
+        ),
     }
 
 

@@ -61,8 +61,10 @@ def compose(
         rule: the principles, the seed, the orders and the clip of `judged_pairs`.
         config: SALMON's options.
     """
-    scale = salmon.scales([cell for row in cells.values() for cell in row], config.normalise)
-    levels = levels_of(list(rule.principles.values()))
+    every_cell = [cell for row in cells.values() for cell in row]
+    scale = salmon.scales(every_cell, config.normalise)
+    principles = list(rule.principles.values())
+    levels = levels_of(principles)
     composed: dict[str, dict[str, Composed]] = {way: {} for way in WAYS}
     for pair_id, row in cells.items():
         if not row:
@@ -70,7 +72,13 @@ def compose(
         margins = rule.margins(row)
         for way in RULES:
             composed[way][pair_id] = _by_rule(way, pair_id, margins, rule)
-        composed[SALMON][pair_id] = _by_salmon(pair_id, row, rule, scale, config)
+        composed[SALMON][pair_id] = _by_salmon(
+            pair_id,
+            row,
+            rule,
+            scale,
+            config,
+        )
         composed[LEXICOGRAPHIC][pair_id] = lexicographic(margins, levels)
     return composed
 
@@ -102,9 +110,13 @@ def lexicographic(margins: Mapping[str, float], levels: Sequence[Sequence[str]])
 
 def _by_rule(way: str, pair_id: str, margins: Mapping[str, float], rule: Rule) -> Composed:
     if way in WEIGHTED:
-        margin, _ = replace(rule, aggregate=RULES[way]).decide(pair_id, margins)
-        return Composed(margin, 1 if way == "random" else len(margins))
-    margin, _ = aggregate(list(margins.values()), [1.0] * len(margins), RULES[way])
+        with_weights = replace(rule, aggregate=RULES[way])
+        margin, _ = with_weights.decide(pair_id, margins)
+        cells = 1 if way == "random" else len(margins)
+        return Composed(margin, cells)
+    values = list(margins.values())
+    weights = [1.0] * len(values)
+    margin, _ = aggregate(values, weights, RULES[way])
     return Composed(margin, len(margins))
 
 
@@ -117,7 +129,13 @@ def _by_salmon(
 ) -> Composed:
     subsets = replace(rule, aggregate=SALMON, clip=None)
     try:
-        decision = judged_pairs.decide(f"{pair_id}#1", list(row), subsets, scale, config)
+        decision = judged_pairs.decide(
+            f"{pair_id}#1",
+            list(row),
+            subsets,
+            scale,
+            config,
+        )
     except Drop:
         return Composed(0.0, len(row))
     return Composed(decision.margin, len(decision.cells))
@@ -136,7 +154,9 @@ def standards_of(
     """
     votes = set(sides.values()) - {0}
     margins = {name: float(side) for name, side in sides.items()}
-    total = sum(rule.principles[name].weight * side for name, side in sides.items())
+    total = 0.0
+    for name, side in sides.items():
+        total += rule.principles[name].weight * side
     return {
         "unanimous": votes.pop() if len(votes) == 1 else 0,
         "priorities": sign(lexicographic(margins, levels).margin),
