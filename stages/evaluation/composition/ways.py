@@ -71,7 +71,12 @@ def compose(
             continue
         margins = rule.margins(row)
         for way in RULES:
-            composed[way][pair_id] = _by_rule(way, pair_id, margins, rule)
+            composed[way][pair_id] = _by_rule(
+                way,
+                pair_id,
+                margins,
+                rule,
+            )
         composed[SALMON][pair_id] = _by_salmon(
             pair_id,
             row,
