@@ -20,7 +20,7 @@ WORDS = (
 PIPELINES = [path.stem for path in (ROOT / "conf/pipeline").glob("*.yaml")]
 PAPERS = ("constitutional_ai", "dromedary", "drpo", "icai", "opo", "spct", "wizardlm")
 # Code for files in the form of a method's published ones, which are called after it.
-FORMS = ("principles/importers", "sources/forms.py", "report/exports")
+FORMS = ("principles/importers", "sources/forms.py", "report/exports", "compare/logs")
 NAMES = {*PIPELINES, *PAPERS} - {*ALGORITHMS, *WORDS}
 
 

@@ -19,7 +19,7 @@ from tests.running import fake_model
 from tests.test_configs import composed_steps, names
 
 ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
-ASKING |= {"grpo", "propose", "search_responses", "optimise_prompt"}
+ASKING |= {"composition", "grpo", "propose", "search_responses", "optimise_prompt"}
 """Stages whose steps a pipeline gives its judge."""
 NO_JUDGE = {"human_reward_model", "human_principles"}
 OWN_JUDGE = {"self_rewarding"}

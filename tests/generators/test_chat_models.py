@@ -146,7 +146,7 @@ async def test_a_template_that_opens_no_answer_is_refused_when_the_model_is_open
     shutil.rmtree(path)
 
 
-def test_a_server_gets_merged_turns(tmp_path):
+async def test_a_server_gets_merged_turns(tmp_path):
     from stages.generators.servers.options import Options
     from stages.generators.servers.server import ServerGenerator
 
@@ -155,3 +155,4 @@ def test_a_server_gets_merged_turns(tmp_path):
     for merge, expected in [(True, [both]), (False, [RULE, ASK])]:
         generator = ServerGenerator(Options(endpoints=endpoints, merge_system=merge), "m", "")
         assert generator._body([RULE, ASK], 1)["messages"] == expected
+        await generator.close()

@@ -407,7 +407,7 @@ async def test_spellings_of_an_option_add_up():
 async def test_what_stands_in_place_of_the_options_is_named():
     choice = await choose(top({"<think>": -1e-6, "A": -15.0, "B": -17.0}))
     assert choice.mass == pytest.approx(math.exp(-15) + math.exp(-17))
-    assert choice == Choice(choice.logprobs, choice.mass, False, "<think>")
+    assert choice == Choice(choice.logprobs, choice.mass, False, "<think>", prompt_tokens=3)
 
 
 @pytest.mark.parametrize(

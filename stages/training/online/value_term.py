@@ -75,8 +75,8 @@ class ValuesTerm(Aim, ModelTerm):
         """
         model = self.input_model(use)
         kinds: Counter[str] = Counter()
-        for artifact in use.inputs.values():
-            if artifact.manifest.rows:
+        for name, artifact in use.inputs.items():
+            if name != self.model and artifact.manifest.rows:
                 prompts = artifact.rows(Prompt, Proposal)
                 kinds.update(row.kind for row in prompts if isinstance(row, Prompt))
         for warning in self.doubt_kinds(kinds):

@@ -263,7 +263,8 @@ def test_steps_of_artifacts(tmp_path):
     )
     assert (
         steps["answers"].details
-        == "reused: made by another run; 1.5 s; 1 rows; 10 calls sent, 2 from the store"
+        == "reused: made by another run; 1.5 s; 1 rows; 10 calls sent, 2 from the store; "
+        "0 tokens read, 300 written"
     )
 
 

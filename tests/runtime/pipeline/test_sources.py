@@ -100,7 +100,7 @@ def test_a_plan_knows_the_kinds_of_requests_and_of_answers_to_them(tmp_path, tra
     steps["held"]["kind"] = "helpful"
     steps["both"] = {
         "stage": "respond",
-        "inputs": {"red": "red", "held": "held", "model": "tuned"},
+        "inputs": {"prompts": "red", "held": "held", "model": "tuned"},
     }
     planned, _ = run_steps(steps, tmp_path, only_plan=True)
     by_name = {plan.step.name: plan for plan in planned}

@@ -3,13 +3,13 @@
 import pytest
 
 from stages.guards.errors import UserError
-from stages.preferences.judging import function_ratings
+from stages.preferences.model_free import function_ratings
 from stages.principles.select import Selection
 from stages.runtime.rows import Rating
 from tests.preferences.matrices import artifact, run_stage
 from tests.values.rated import rated, two_values
 
-HERE = "tests.preferences.judging.test_function_ratings:"
+HERE = "tests.preferences.model_free.test_function_ratings:"
 
 
 def by_dimension(request, response):
