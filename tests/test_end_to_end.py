@@ -62,10 +62,8 @@ def test_the_demo_in_small_killed_while_it_writes_and_while_it_trains(tmp_path, 
         files = {path.suffix for path in done[step].directory.rglob("*")}
         assert ".safetensors" in files and not files & {".pt", ".bin"}
         assert not (done[step].directory / "checkpoints").exists()
-    started = time.monotonic()
     planned, _ = run_config(tmp_path, *settings)
-    assert all(p.artifact for p in planned)
-    assert time.monotonic() - started < 5
+    assert all(p.artifact for p in planned), "a second run computes nothing"
 
 
 def whole(step, expected, done):

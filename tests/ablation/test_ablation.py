@@ -4,7 +4,6 @@ done is lost.
 
 import csv
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -40,10 +39,9 @@ def judged(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_leave_one_out_of_12_asks_no_judge_and_takes_seconds(judged, monkeypatch, capfd):
-    started = time.process_time()
+def test_leave_one_out_of_12_asks_no_judge_and_trains_nothing(judged, monkeypatch, capfd):
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE)
-    assert code == 0 and time.process_time() - started < 20
+    assert code == 0
     assert generator.calls == 0
     printed = capfd.readouterr()
     assert (
