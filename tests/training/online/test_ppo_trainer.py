@@ -299,7 +299,7 @@ def test_a_dense_reward_is_learnt_and_the_value_model_explains_it(inputs, contex
     result, _ = trained(ppo.STAGE, inputs, context, beta=0.01, **more)
     rewards = [point["reward"] for point in result.metrics["history"] if "reward" in point]
     # One batch is noise, and processors round differently.
-    assert np.mean(rewards[-10:]) > np.mean(rewards[:3]) + 0.05, rewards
+    assert np.mean(rewards[-10:]) > np.mean(rewards[:3]) + 0.03, rewards
     assert result.metrics["last"]["value_loss"] < result.metrics["history"][0]["value_loss"]
 
 
