@@ -21,6 +21,7 @@ from stages.preferences.judging.ask import (
     ask_in_form,
     choose_probabilities,
 )
+from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, Response, Revision, request_text
 
@@ -116,6 +117,21 @@ def rescale_rating(rating: float, scale: Mapping[str, float]) -> float:
     least = min(scale.values())
     largest = max(scale.values())
     return 2 * (rating - least) / (largest - least) - 1
+
+
+def answers_to_rate(
+    inputs: Mapping[str, Artifact], but: Collection[str] = ()
+) -> list[Response | Revision | Rating]:
+    """Return the answers to rate, of all inputs.
+
+    Args:
+        but: inputs that are for something else.
+    """
+    rows: list[Response | Revision | Rating] = []
+    for name, artifact in inputs.items():
+        if name not in but:
+            rows += artifact.rows(Response, Revision, Rating)
+    return rows
 
 
 def rating_of(

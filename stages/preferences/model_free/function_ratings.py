@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from stages.guards.errors import UserError
-from stages.preferences.judging.rating import rating_of
+from stages.preferences.judging.rating import answers_to_rate, rating_of
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -56,11 +56,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     function = find_function(config.function, "function", "request", "response")
     principles = select(config.constitution).principles
-    rows: list[Response | Revision | Rating] = []
-    for artifact in inputs.values():
-        rows += artifact.rows(Response, Revision, Rating)
     ratings = []
-    for row in rows:
+    for row in answers_to_rate(inputs):
         values = call(function, config.function, request_text(row.prompt), row.response)
         scores = [_find(values, principle, config.function) for principle in principles]
         ratings.append(

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
-from stages.preferences.judging.rating import rating_of
+from stages.preferences.judging.rating import answers_to_rate, rating_of
 from stages.principles.document import read_yaml
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -78,10 +78,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if not lists:
         return Result(rows=[], row_type=Rating, warnings=[_no_list(config)])
     ratings = []
-    rows: list[Response | Revision | Rating] = []
-    for artifact in inputs.values():
-        rows += artifact.rows(Response, Revision, Rating)
-    for row in rows:
+    for row in answers_to_rate(inputs):
         scores = [words.score(row.response) for words in lists.values()]
         ratings.append(rating_of(row, fmean(scores), list(lists), scores=scores, model="words"))
     return Result(rows=ratings, row_type=Rating)

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from stages.guards.errors import UserError
-from stages.preferences.judging.rating import rating_of
+from stages.preferences.judging.rating import answers_to_rate, rating_of
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Rating, Response, Revision, request_text
@@ -45,10 +45,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     where = f"step {context.step!r}"
     learnt = [row for row in inputs[LABELS].rows(Rating) if len(row.scores) == len(row.principles)]
-    rows: list[Response | Revision | Rating] = []
-    for name, artifact in inputs.items():
-        if name != LABELS:
-            rows += artifact.rows(Response, Revision, Rating)
+    rows = answers_to_rate(inputs, but=[LABELS])
     words = TfidfVectorizer(
         ngram_range=(1, 2),
         min_df=config.least_texts,
