@@ -30,6 +30,7 @@ from stages.runtime.calls import Engines  # noqa: E402
 from stages.runtime.context import Context  # noqa: E402
 from stages.runtime.models import find_model  # noqa: E402
 from stages.runtime.store import CallStore  # noqa: E402
+from stages.training.machine.speed import card_of, measure_speed  # noqa: E402
 from stages.training.offline import dpo  # noqa: E402
 from stages.training.reward_models import reward_model  # noqa: E402
 from stages.training.reward_models.reward_examples import prepare_pairs  # noqa: E402
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16, as on a GPU")
     options = parser.parse_args()
     for stage in options.stages:
         ways = [way for way in options.ways if stage != "dpo" or WAYS[way][1] == "random"]
@@ -120,6 +122,7 @@ def time_steps(
         "max_steps": options.steps,
         "max_length": 1024,
         "save_strategy": "no",
+        "bf16": options.bf16,
         "train_sampling_strategy": order,
     }
     config = STAGES[stage].Config(args=args, share_prefixes=is_shared, eval_fraction=0.0)
@@ -133,8 +136,11 @@ def time_steps(
             examples, _ = prepare_pairs(pairs, layout, base, config, context)
         trainer = STAGES[stage].build_trainer(config, base, examples, context)
         cpu, clock = time.process_time(), time.monotonic()
-        trainer.train()
+        with measure_speed(trainer) as speed:
+            trainer.train()
         seconds = time.process_time() - cpu, time.monotonic() - clock
+        if card := card_of(trainer):
+            print(f"{stage} {way:8} {speed.describe(card)['speed']}", flush=True)
         store.close()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return seconds[0] / options.steps, seconds[1] / options.steps, losses

@@ -7,12 +7,18 @@ not depend on its neighbours in the batch, except where padding changes the last
 
 import asyncio
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stages.generators.rendering import Renderer
-from stages.generators.transformers_loading import Options, context_limit, load_model
+from stages.generators.transformers_decoding import Decoder, is_out_of_memory, open_decoder
+from stages.generators.transformers_loading import (
+    Options,
+    batch_limits,
+    context_limit,
+    load_model,
+)
 from stages.generators.transformers_sampling import Request, find_end_tokens, sample, score
 from stages.runtime.generation import Choice, Completion, Generator, Sampling
 from stages.runtime.models import Model
@@ -43,6 +49,8 @@ class TransformersGenerator:
         self.network = network
         self.renderer = renderer
         self.options = options
+        self.decoder: Decoder = open_decoder(network, options.graphs)
+        self.max_batch, self.max_batch_tokens = batch_limits(network, options)
         self._waiting: list[Request] = []
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="credo-transformers")
@@ -66,6 +74,7 @@ class TransformersGenerator:
             self._worker.cancel()
         await asyncio.to_thread(self._thread.shutdown)
         self.network = None
+        self.decoder = Decoder(None)
         gc.collect()
         import torch
 
@@ -88,7 +97,6 @@ class TransformersGenerator:
 
     async def _work(self) -> None:
         """Take all waiting requests, serve them in batches of similar length, and look again."""
-        options = self.options
         while True:
             # Requests that are started together join the first batch.
             await asyncio.sleep(LINGER_SECONDS)
@@ -98,7 +106,7 @@ class TransformersGenerator:
                 return
             try:
                 limit = self.renderer.limit
-                for batch in batches(waiting, limit, options.max_batch, options.max_batch_tokens):
+                for batch in batches(waiting, limit, self.max_batch, self.max_batch_tokens):
                     await self._serve(batch)
             except BaseException as error:
                 fail(waiting, error)
@@ -106,12 +114,17 @@ class TransformersGenerator:
                     raise
 
     async def _serve(self, batch: list[Request]) -> None:
-        answer: Callable[..., list[Any]] = score if batch[0].options else sample
+        """Serve a batch; where a GPU's memory does not hold it, its halves."""
         try:
             results = await asyncio.get_running_loop().run_in_executor(
-                self._thread, answer, self.network, self.renderer, batch
+                self._thread, self._answer, batch
             )
         except Exception as error:  # the other batches may still succeed
+            if len(batch) > 1 and is_out_of_memory(error):
+                half = len(batch) // 2
+                await self._serve(batch[:half])
+                await self._serve(batch[half:])
+                return
             fail(batch, error)
             return
         for request, result in zip(batch, results, strict=True):
@@ -119,6 +132,11 @@ class TransformersGenerator:
                 fail([request], result)
             elif not request.answer.done():
                 request.answer.set_result(result)
+
+    def _answer(self, batch: Sequence[Request]) -> list[Any]:
+        if batch[0].options:
+            return score(self.network, self.renderer, batch)
+        return sample(self.decoder, self.renderer, batch)
 
 
 def fail(requests: Sequence[Request], error: BaseException) -> None:

@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stages.generators.rendering import Renderer
+from stages.generators.transformers_decoding import Decoder, positions
 from stages.runtime.generation import CallFailed, Choice, Completion, Sampling
 
 if TYPE_CHECKING:
     import torch
+
+
+NUCLEUS_SORTED = 512
+"""The likeliest tokens that are looked at first where `top_p` limits a draw."""
 
 
 @dataclass
@@ -88,7 +93,7 @@ def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Ch
 
 
 def sample(
-    network: Any, renderer: Renderer, batch: Sequence[Request]
+    decoder: Decoder, renderer: Renderer, batch: Sequence[Request]
 ) -> list[Completion | CallFailed]:
     """Write every request's text; a failure stands where it is one row's.
 
@@ -96,7 +101,7 @@ def sample(
     """
     import torch
 
-    device = network.device
+    device = decoder.network.device
     tokenizer = renderer.tokenizer
     end_tokens = renderer.stop_tokens
     rooms = [
@@ -108,22 +113,12 @@ def sample(
 
     texts = [Text(room) for room in rooms]
     rows = list(range(len(batch)))  # those in the batch
-    cache = None
+    last = max(rooms) - 1
     with torch.inference_mode():
         ids, mask = pad([request.prompt for request in batch], device)
-        place = positions(mask)
-        for step in range(max(rooms)):
-            output = network(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=place,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = output.past_key_values
+        logits = decoder.read(ids, mask, last)
+        for step in range(last + 1):
             index = torch.tensor(rows, device=device)
-            logits = output.logits[:, -1].float()
             drawn = draw(logits, temperature[index], top_p[index], numbers[index, step])
             sound = logits.amax(-1).isfinite().tolist()  # one nan, or inf, is the largest
             for row, token, is_sound in zip(rows, drawn.tolist(), sound, strict=True):
@@ -134,16 +129,12 @@ def sample(
             open_places = [at for at, row in enumerate(rows) if texts[row].is_open]
             if not open_places:
                 break
-            ids = drawn[:, None]
-            place = place[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             if 2 * len(open_places) <= len(rows):
                 remaining = torch.tensor(open_places, device=device)
-                cache.batch_select_indices(remaining)
-                ids = ids[remaining]
-                place = place[remaining]
-                mask = mask[remaining]
+                decoder.keep(remaining)
+                drawn = drawn[remaining]
                 rows = [rows[at] for at in open_places]
+            logits = decoder.step(drawn)
     return [
         broken_model()
         if text.is_broken
@@ -201,16 +192,35 @@ def draw(
     probabilities = torch.softmax(logits.double() / heat, -1)
     limited = top_p < 1
     if bool(limited.any()):
-        ordered, order = probabilities.sort(-1, descending=True)
-        before = ordered.cumsum(-1) - ordered
-        outside = (before >= top_p[:, None]) & limited[:, None]
-        ordered = ordered.masked_fill(outside, 0.0)
-        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+        probabilities = in_nucleus(probabilities, torch.where(limited, top_p, torch.inf))
     total = probabilities.cumsum(-1)
     points = (numbers * total[:, -1])[:, None]
     drawn = torch.searchsorted(total, points, right=True)[:, 0]
     drawn = drawn.clamp_max(logits.shape[-1] - 1)
     return torch.where(greedy, best, drawn)
+
+
+def in_nucleus(probabilities: "torch.Tensor", top_p: "torch.Tensor") -> "torch.Tensor":
+    """Return the probabilities, with 0 outside the nucleus.
+
+    That is the least set of likeliest tokens whose probability reaches `top_p`. A whole vocabulary
+    takes long to sort, and the nucleus is nearly always among its `NUCLEUS_SORTED` likeliest
+    tokens; else all are sorted.
+
+    Args:
+        probabilities: (rows, vocabulary).
+        top_p: (rows,); infinite: the row stays as it is.
+    """
+    import torch
+
+    ordered, order = probabilities.topk(min(NUCLEUS_SORTED, probabilities.shape[-1]))
+    reached = ordered.sum(-1) >= top_p
+    if not bool((reached | top_p.isinf()).all()):
+        ordered, order = probabilities.sort(-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    ordered = ordered.masked_fill(before >= top_p[:, None], 0.0)
+    inside = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+    return torch.where(top_p.isinf()[:, None], probabilities, inside)
 
 
 def pad(prompts: Sequence[list[int]], device: Any) -> tuple["torch.Tensor", "torch.Tensor"]:
@@ -225,11 +235,6 @@ def pad(prompts: Sequence[list[int]], device: Any) -> tuple["torch.Tensor", "tor
         ids.append(padding + prompt)
         mask.append(padding + [1] * len(prompt))
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
-def positions(mask: "torch.Tensor") -> "torch.Tensor":
-    """Return positions that count real tokens only."""
-    return (mask.cumsum(-1) - 1).clamp_min(0)
 
 
 def find_end_tokens(network: Any, tokenizer: Any) -> set[int]:

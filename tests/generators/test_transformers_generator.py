@@ -179,3 +179,94 @@ async def test_an_error_in_the_batching_reaches_all_that_wait(generator, monkeyp
         errors = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
     assert all(isinstance(error, ZeroDivisionError) for error in errors)
     assert (await generator.complete(PROMPTS[0], Sampling(max_tokens=2), 0)).completion_tokens
+
+
+async def test_texts_at_fixed_places_are_the_same_texts(path):
+    """What a GPU runs as CUDA graphs: `GraphDecoder` here runs the same steps without a graph."""
+    from stages.generators.transformers_decoding import Decoder, GraphDecoder
+
+    sampling = Sampling(max_tokens=40, top_p=0.95, stop=("a",))
+    texts = {}
+    for kind in (Decoder, GraphDecoder):
+        opened = await open_generator("transformers", find_model(str(path)), {"max_batch": 11})
+        opened.decoder = kind(opened.network)
+        for wave in range(2):
+            texts[kind, wave] = await asyncio.gather(
+                *[opened.complete(p, sampling, seed + wave) for seed, p in enumerate(PROMPTS)],
+                *[opened.complete(p, Sampling(max_tokens=9, temperature=0), 0) for p in PROMPTS],
+            )
+        if kind is GraphDecoder:
+            assert opened.decoder._is_static and len(opened.decoder._store._steps) > 1
+        await opened.close()
+    for wave in range(2):
+        assert texts[GraphDecoder, wave] == texts[Decoder, wave]
+    lengths = {completion.completion_tokens for completion in texts[Decoder, 0]}
+    assert len(lengths) > 5
+
+
+async def test_a_model_without_a_plain_cache_is_written_without_graphs(generator, caplog):
+    from transformers.cache_utils import DynamicLayer
+
+    from stages.generators.transformers_decoding import Decoder, GraphDecoder
+
+    class OtherLayer(DynamicLayer):
+        pass
+
+    greedy = Sampling(max_tokens=6, temperature=0)
+    expected = await generator.complete(PROMPTS[0], greedy, 0)
+    generator.decoder = GraphDecoder(generator.network)
+    read = Decoder.read
+
+    def read_otherwise(self, ids, mask, room):
+        logits = read(self, ids, mask, room)
+        for layer in self._cache.layers:
+            layer.__class__ = OtherLayer
+        return logits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Decoder, "read", read_otherwise)
+        for _ in range(2):
+            assert await generator.complete(PROMPTS[0], greedy, 0) == expected
+    assert [record.message for record in caplog.records] == [
+        "texts are written without CUDA graphs, which is slower: "
+        "its cache is not of keys and values alone"
+    ]
+
+
+async def test_a_batch_too_large_for_the_gpu_is_halved(generator):
+    import torch
+
+    greedy = Sampling(max_tokens=6, temperature=0)
+    expected = [await generator.complete(p, greedy, 0) for p in PROMPTS]
+    answer = generator._answer
+    sizes = []
+
+    def answer_few(batch):
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return answer(batch)
+
+    generator._answer = answer_few
+    assert await asyncio.gather(*[generator.complete(p, greedy, 0) for p in PROMPTS]) == expected
+    assert max(sizes) == 8 and min(sizes) <= 3
+
+
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 0.9999999, 1.0])
+def test_a_nucleus_of_few_tokens_needs_no_whole_sort(top_p):
+    """Against a sort of the whole vocabulary in numpy."""
+    import numpy as np
+    import torch
+
+    from stages.generators.transformers_sampling import in_nucleus
+
+    logits = torch.randn(7, 3000, generator=torch.Generator().manual_seed(1)).double()
+    logits[:4] *= 6  # four rows with a small nucleus, three with a wide one
+    probabilities = logits.softmax(-1)
+    limits = torch.full((7,), top_p if top_p < 1 else torch.inf, dtype=torch.float64)
+    inside = in_nucleus(probabilities, limits).numpy()
+    for row, result in zip(probabilities.numpy(), inside, strict=True):
+        order = np.argsort(-row)
+        count = int(np.searchsorted(np.cumsum(row[order]), top_p)) + 1 if top_p < 1 else len(row)
+        assert set(np.flatnonzero(result)) == set(order[:count])
+        assert np.array_equal(result[order[:count]], row[order[:count]])
