@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16, as on a GPU")
     parser.add_argument("--minutes", type=float, default=10.0, help="launcher.checkpoint_minutes")
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -68,6 +69,7 @@ def time_training(saving: dict[str, Any], options: argparse.Namespace) -> float:
         "per_device_train_batch_size": options.batch,
         "max_steps": options.steps,
         "max_length": 1024,
+        "bf16": options.bf16,
         **saving,
     }
     config = reward_model.Config(args=args, eval_fraction=0.0)
