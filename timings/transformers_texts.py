@@ -26,10 +26,10 @@ from stages.runtime.generation import Sampling  # noqa: E402
 from stages.runtime.models import find_model  # noqa: E402
 
 WAYS: dict[str, dict[str, Any]] = {
-    "64": {"max_batch": 64, "graphs": False},
-    "512": {"max_batch": 512, "graphs": False},
-    "64 graphs": {"max_batch": 64},
-    "512 graphs": {"max_batch": 512},
+    "64": {"max_batch": 64},
+    "512": {"max_batch": 512},
+    "64 graphs": {"max_batch": 64, "graphs": True},
+    "512 graphs": {"max_batch": 512, "graphs": True},
 }
 
 

@@ -75,8 +75,8 @@ class Options(ChatOptions):
     max_batch_tokens: PositiveInt | None = None
     """Padded prompt and answer tokens in a batch: what bounds memory. None: 65,536, on a GPU as
     many as a quarter of its free memory holds keys and values of."""
-    graphs: bool = True
-    """On a GPU, run each step of writing as one CUDA graph."""
+    graphs: bool = False
+    """On a GPU, run each step of writing as one CUDA graph. Not yet tried on a card."""
     load: Annotated[dict[str, Any], AfterValidator(partial(refuse_owned, OWNED_ARGUMENTS))] = field(
         default_factory=dict
     )

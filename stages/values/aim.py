@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.guards.errors import UserError
+from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.rows import Rating
 from stages.runtime.stage import Expected
@@ -63,10 +64,19 @@ class Aim(DistanceOptions):
         return theory_of(select(self.constitution))
 
     @cached_property
+    def principles(self) -> list[Principle]:
+        """The principles of the constitution."""
+        return list(select(self.constitution).principles)
+
+    @cached_property
     def dimension_of(self) -> dict[str, str]:
         """By a principle's id, its dimension."""
-        principles = select(self.constitution).principles
-        return {each.id: each.dimension for each in principles if each.dimension}
+        return {each.id: each.dimension for each in self.principles if each.dimension}
+
+    @cached_property
+    def _target_by_kind(self) -> dict[str, list[float]]:
+        """The targets found so far: a file is read once, not for every request."""
+        return {}
 
     def find(self, reference: str | Mapping[str, float]) -> list[float]:
         """Return the numbers of a target, in the order of the theory's dimensions.
@@ -92,6 +102,11 @@ class Aim(DistanceOptions):
         Raises:
             UserError: the options have none for its kind.
         """
+        if kind not in self._target_by_kind:
+            self._target_by_kind[kind] = self._find_target_of(kind)
+        return self._target_by_kind[kind]
+
+    def _find_target_of(self, kind: str) -> list[float]:
         reference = (self.targets or {}).get(kind, self.target)
         if reference is not None:
             return self.find(reference)

@@ -126,3 +126,21 @@ def test_a_plan_reads_kinds_from_each_input_once(tmp_path):
     mixed = aim(tmp_path, target="calm", targets={"young": "bold"})
     (warning,) = foresee_kinds(mixed, {"base": known(young=3, old=1), "policy": known(old=1)})
     assert "1 of 4 requests" in warning
+
+
+def test_a_file_of_survey_means_is_read_once_for_all_requests(tmp_path, monkeypatch):
+    from stages.values import targets
+
+    file = tmp_path / "means.yaml"
+    file.write_text("care: 6\npower: 1\n")
+    reads = []
+    read = targets.read_target
+
+    def count(*args):
+        reads.append(args)
+        return read(*args)
+
+    monkeypatch.setattr(targets, "read_target", count)
+    of_file = aim(tmp_path, target=str(file))
+    assert [of_file.target_of(kind) for kind in ("a", "b", "a", "a", "b")] == [[1.0, -1.0]] * 5
+    assert len(reads) == 2  # once for each kind

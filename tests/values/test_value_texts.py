@@ -49,7 +49,7 @@ def test_an_argument_is_given_where_every_value_reaches_gamma(tmp_path):
 
 
 def test_statements_have_the_targets_mean(tmp_path):
-    rows = [rated(f"a{number}", [1, 0, 1], f"q{number}") for number in range(2000)]
+    rows = [rated(f"a{number}", [1, 0, 1], f"q{number}") for number in range(500)]
     result = inject(tmp_path, rows, phase="question")
     scores = Counter()
     sums = {"care 1": [], "power": []}
@@ -60,9 +60,9 @@ def test_statements_have_the_targets_mean(tmp_path):
         sums[name].append(score)
     assert {score for name, score in scores if name == "care 1"} == {4, 5}
     assert {score for name, score in scores if name == "power"} == {2}
-    assert fmean(sums["care 1"]) == pytest.approx(4.7, abs=0.04)
-    again = inject(tmp_path, rows, phase="question")
-    assert [row.response for row in again.rows] == [row.response for row in result.rows]
+    assert fmean(sums["care 1"]) == pytest.approx(4.7, abs=0.06)
+    again = inject(tmp_path, rows[:50], phase="question")
+    assert [row.response for row in again.rows] == [row.response for row in result.rows][: len(again.rows)]
 
 
 def test_no_statement_on_a_value_that_an_argument_opposes(tmp_path):

@@ -165,7 +165,7 @@ def _texts(
             is_kept = supports(wanted, labels, config.gamma)
             yield {"is_kept": is_kept, "values": list(labels)}
         return
-    for principle in select(config.constitution).principles:
+    for principle in config.principles:
         name = principle.id
         if labels.get(name, 0) <= 0:
             continue
