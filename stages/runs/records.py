@@ -2,8 +2,8 @@
 
 In: `runs_dir`, with the folders of runs in `logs/` and of sweeps in `sweeps/`, each with the jobs
 of a sweep in it. Runs that were sent elsewhere (`hydra.run.dir`) leave their place in `.runs/`.
-Out: `RunRecord`s, the newest first. A folder is known by the end of its name, such as `8fe3f5`, by a
-label that a user gave it, or as `last`.
+Out: `RunRecord`s, the newest first. A run is known by the end of its folder's name, such as
+`8fe3f5`, by a label that a user gave it, or as `last`.
 
 A run that ended well leaves `run.json`, one that was started `status.json`. Folders with neither
 are those of plans, and of runs that versions before the status killed: they are left out.
