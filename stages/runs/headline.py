@@ -11,15 +11,18 @@ from typing import Any
 from stages.guards.errors import UserError
 from stages.runs.records import RunRecord
 from stages.runtime.artifacts import Artifact
+from stages.runtime.progress import FINISHED
 from stages.statistics.formatting import NO_VALUE, format_percent
 
 VIOLATIONS = "any_violation"
-PAGES = ("report",)
-"""Stages whose tables are about pages."""
+NO_RESULTS = ("report", "examine_judge")
+"""Stages whose tables are about pages, or about the judge."""
 
 
 def headline(record: RunRecord) -> str:
-    """Return the number of a run in a few words; "" where it measured nothing."""
+    """Return the number of a run in a few words; "" where it measured nothing, or did not end."""
+    if record.state != FINISHED:
+        return ""
     for artifact in reversed(list(record.artifacts().values())):
         try:
             text = _headline_of(artifact)
@@ -43,7 +46,7 @@ def _headline_of(artifact: Artifact) -> str:
         for test, estimate in facts["tests"].items():
             if estimate:
                 return f"{name}: {test} {format_percent(estimate['value'])} %"
-    if artifact.stage in PAGES:
+    if artifact.stage in NO_RESULTS:
         return ""
     for table in artifact.manifest.tables:
         if table.rows and len(table.columns) > 1:

