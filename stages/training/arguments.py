@@ -38,7 +38,8 @@ def build_arguments(
 
     Credo's: the run's seed, no reporting, names for trackers, every step logged, checkpoints by
     time of which two are kept (`checkpoint_minutes` of the result; 0 where `args` say when to
-    save), and what the machine can do: bfloat16 and gradient checkpointing where there is a GPU for them.
+    save), and what the machine can do: bfloat16 and gradient checkpointing where there is a GPU for
+    them.
 
     Raises:
         UserError: TRL refuses a value.
