@@ -190,8 +190,7 @@ def answer_lines(
         session.forget()
         turn = session.ask(request)
         if options.json:
-            sys.stdout.write(json.dumps(asdict(turn), ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            console.print(json.dumps(asdict(turn), ensure_ascii=False))
             continue
         console.print(f"> {request}")
         note_unknown_words(
