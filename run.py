@@ -40,10 +40,14 @@ from stages import STAGES
 from stages.guards.console import guard_libraries, open_console
 from stages.guards.disk import as_disk_error, write_atomically
 from stages.guards.errors import Faults, UserError, refuse_unknown
+from stages.guards.locks import hold_lock
 from stages.guards.secrets import mask_values, remember_plain
 from stages.pretrained.provenance import git_state, machine_facts, versions
 from stages.principles.select import Selection
 from stages.principles.variants import KINDS
+from stages.runs.next_command import show_next
+from stages.runs.prune import PRUNING
+from stages.runs.records import register
 from stages.runtime.artifacts import Artifact
 from stages.runtime.cost.budget import Budget
 from stages.runtime.pipeline.config_files import guard_config_files
@@ -64,8 +68,12 @@ from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings, as_user_error, check_settings, resolve
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
+from stages.runtime.progress import RUNNING, report, show_status
 from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
+
+IN_STATUS = ("seed", "variant", "constitution")
+"""What of the config a run's status repeats."""
 
 
 def cli() -> None:
@@ -124,17 +132,35 @@ def main(config: DictConfig) -> None:
 
 def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show the results."""
-    started = time.monotonic()
     settings, plain, steps = prepare(config)
+    if settings.plan:
+        plan_and_run(settings, plain, steps, console)
+        return
+    hydra_config: Any = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    register(folder, Path(settings.runs_dir))
+    with show_status(folder):
+        report(pipeline=method_of(hydra_config), **{name: plain[name] for name in IN_STATUS})
+        plan_and_run(settings, plain, steps, console)
+    if hydra_config.mode == RunMode.RUN:  # a sweep ends after its last job
+        show_next(folder, Path(settings.runs_dir), console)
+
+
+def plan_and_run(
+    settings: Settings, plain: Mapping[str, Any], steps: Sequence[Step], console: Console
+) -> None:
+    """Plan the steps and, unless `plan=true`, run them."""
+    started = time.monotonic()
     hydra_config: Any = HydraConfig.get()
     callbacks = OmegaConf.select(hydra_config, "callbacks") or {}
     is_sweep_job = hydra_config.mode == RunMode.MULTIRUN and "ablation" in callbacks
     store = CallStore(Path(settings.store))
     generator = settings.generator
     engines = settings.open_engines()
+    root = Path(settings.runs_dir) / "artifacts"
     with asyncio.Runner() as loop:
         runner = Runner(
-            root=Path(settings.runs_dir) / "artifacts",
+            root=root,
             seed=settings.seed,
             store=store,
             engines=engines,
@@ -144,12 +170,14 @@ def run(config: DictConfig, console: Console) -> None:
             launcher=settings.launcher,
             max_failed=settings.max_failed,
             names={
-                "method": OmegaConf.select(hydra_config, "runtime.choices.pipeline"),
+                "method": method_of(hydra_config),
                 "constitution": settings.constitution,
             },
         )
         try:
-            planned = runner.plan(steps)
+            with hold_lock(root / PRUNING, shared=True):  # see stages/runs/prune.py
+                planned = runner.plan(steps)
+                report(state=RUNNING, artifacts=[plan.folder for plan in planned])
             if is_sweep_job:
                 show_job(settings.variant, settings.seed, planned, console)
             else:
@@ -221,6 +249,7 @@ def write_run_manifest(
     manifest = {
         "seconds": round(seconds, 2),
         "calls": asdict(budget.usage) | {"cost": budget.cost if budget.priced else None},
+        "pipeline": method_of(HydraConfig.get()),
         "seed": plain["seed"],
         "variant": plain["variant"],
         "level": plain["ablate"]["level"],
@@ -233,6 +262,12 @@ def write_run_manifest(
     }
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_atomically(folder / "run.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+
+
+def method_of(hydra_config: Any) -> str | None:
+    """The name of the pipeline's file."""
+    name: str | None = OmegaConf.select(hydra_config, "runtime.choices.pipeline")
+    return name
 
 
 def exit_interrupted(console: Console) -> NoReturn:

@@ -17,6 +17,7 @@ def hold_lock(
     on_wait: Callable[[str], object] | None = None,
     kind: str = "folder",
     option: str = "runs_dir",
+    shared: bool = False,
 ) -> Iterator[None]:
     """Hold a lock against other runs inside a `with`, or until the process dies.
 
@@ -25,6 +26,7 @@ def hold_lock(
         on_wait: called once with the owner, such as `process 12`, if another run holds the lock.
         kind: what the lock protects, for messages.
         option: what to change if the lock cannot be created.
+        shared: several runs may hold it at the same time, if all of them share it.
 
     Raises:
         UserError: the lock cannot be created.
@@ -32,7 +34,7 @@ def hold_lock(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.open("a+", encoding="utf-8", errors="replace")
-        _acquire(lock, on_wait)
+        _acquire(lock, on_wait, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     except OSError as error:
         if error.errno in FULL:
             raise refuse_writing(error, file) from None
@@ -56,13 +58,25 @@ def hold_lock(
         lock.close()
 
 
-def _acquire(lock: TextIO, on_wait: Callable[[str], object] | None) -> None:
+def is_locked(file: Path) -> bool:
+    """Return whether a living process holds a lock."""
+    try:
+        with file.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no such file
+        return False
+    return False
+
+
+def _acquire(lock: TextIO, on_wait: Callable[[str], object] | None, kind: int) -> None:
     """Wait for the lock; the kernel releases it when the process dies, however it dies."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         owner = f"process {lock.read(20).strip() or 'unknown'}"
         if on_wait:
             on_wait(owner)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, kind)

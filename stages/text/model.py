@@ -9,13 +9,14 @@ policies are sampled here.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.guards.secrets import mask_identity
 from stages.guards.templates import template_hash
 from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.cost.prices import Prices
 from stages.runtime.generation import JudgeForm
@@ -89,15 +90,26 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: there is no such model, or its generator does not take the options.
     """
-    model = _find(config)
-    options = config.options or {}
-    place = f"{context.step}.options"
-    label = context.engines.add(config.generator, options, place, config.form, config.prices)
+    model = point_at(config, context.engines, f"{context.step}.options")
     metrics: dict[str, Any] = {"model_path": model.path, "revision": model.revision}
     metrics["content"] = model.content
-    if label:
-        metrics |= {"generator": label, "served": _is_served(config)}
+    if model.generator:
+        metrics |= {"generator": model.generator, "served": _is_served(config)}
     return Result(metrics=metrics)
+
+
+def point_at(config: Config, engines: Engines, place: str) -> Model:
+    """Return the model, with its generator ready among the engines.
+
+    Args:
+        place: what a message calls the generator's options.
+
+    Raises:
+        UserError: there is no such model, or its generator does not take the options.
+    """
+    options = config.options or {}
+    label = engines.add(config.generator, options, place, config.form, config.prices)
+    return replace(_find(config), generator=label)
 
 
 STAGE = Stage(

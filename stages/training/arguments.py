@@ -25,6 +25,8 @@ _OF_THE_DEVICE = {"bf16", "fp16", "tf32", "torch_compile", "torch_compile_mode"}
 _OF_THE_DEVICE |= {"torch_compile_backend", "deepspeed", "fsdp", "fsdp_config"}
 _OF_THE_DEVICE |= {"accelerator_config", "parallelism_config"}
 """Options that a config acts on while it is built."""
+PROJECT = "credo"
+"""What trackers call the project, unless `args.project` says otherwise."""
 WHEN_TO_SAVE = {"save_strategy", "save_steps"}
 """Options with which a user decides when checkpoints are saved."""
 
@@ -34,9 +36,10 @@ def build_arguments(
 ) -> Any:
     """Build TRL's config: the user's `args` over `defaults` over Credo's over TRL's.
 
-    Credo's: the run's seed, no reporting, every step logged, checkpoints by time of which two are
-    kept (`checkpoint_minutes` of the result; 0 where `args` say when to save), and what the machine
-    can do: bfloat16 and gradient checkpointing where there is a GPU for them.
+    Credo's: the run's seed, no reporting, names for trackers, every step logged, checkpoints by
+    time of which two are kept (`checkpoint_minutes` of the result; 0 where `args` say when to
+    save), and what the machine can do: bfloat16 and gradient checkpointing where there is a GPU for
+    them.
 
     Raises:
         UserError: TRL refuses a value.
@@ -51,6 +54,9 @@ def build_arguments(
     credo_defaults = {
         "seed": context.seed % 2**32,
         "report_to": "none",
+        "run_name": context.directory.name,
+        "project": PROJECT,
+        "trackio_static_space_id": False,  # nothing is uploaded
         "disable_tqdm": True,
         "logging_steps": 1,
         # A loss that is not a number must be seen.

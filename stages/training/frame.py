@@ -143,7 +143,7 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
 
     from stages.training.machine.saves import TimedSaves, stop_at_sigterm
     from stages.training.machine.speed import card_of, measure_speed
-    from stages.training.progress import Watch, curve
+    from stages.training.progress import Watch, curve, keep_reports
 
     damages: list[str] = []
     training = training_of(trainer, base, context.directory.name)
@@ -160,6 +160,7 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
+    keep_reports(trainer, context.directory)
     # Before the others, which may delay a save.
     trainer.callback_handler.callbacks.insert(0, saves)
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from transformers import TrainerCallback
+from transformers.integrations import TensorBoardCallback
 
 from stages.guards.errors import UserError
 from stages.runtime.pipeline.launch import PROGRESS
@@ -47,6 +48,8 @@ TERM = re.compile(r"rewards/(?P<name>.+)/mean")
 """What the trainers call a single term of a reward."""
 MISSING_TERM = re.compile(r"missing/(?P<name>.+)")
 """The fraction of completions that a term cannot score."""
+TENSORBOARD = "tensorboard"
+"""The folder of its files, beside the artifacts."""
 VALUE = re.compile(r"value/(?P<name>.+)")
 """The mean score of a dimension of values."""
 
@@ -109,6 +112,20 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             mark_complete(checkpoint, self.training)
+
+
+def keep_reports(trainer: Any, artifact: Path) -> None:
+    """Have TensorBoard's files lie where they stay: beside the artifacts, a folder for each step.
+
+    The trainer's own place is among the checkpoints, which are removed. The environment variable
+    TENSORBOARD_LOGGING_DIR decides otherwise.
+
+    Args:
+        artifact: the folder of the step.
+    """
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(artifact.parent.parent / TENSORBOARD / artifact.name)
 
 
 def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str, float]]:

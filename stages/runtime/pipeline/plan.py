@@ -68,6 +68,11 @@ class PlannedStep:
     def fingerprint(self) -> str:
         return fingerprint(self.payload)
 
+    @property
+    def folder(self) -> str:
+        """The name of the artifact's folder."""
+        return f"{self.step.name}-{self.fingerprint}"
+
 
 def identity_payload(
     step: Step, inputs: Mapping[str, PlannedStep], seed: int, answer_options: Mapping[str, Any]

@@ -61,6 +61,7 @@ from stages.runtime.pipeline.plan import (
 )
 from stages.runtime.pipeline.readings import expect, show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
+from stages.runtime.progress import report
 from stages.runtime.store import CallStore
 
 
@@ -157,13 +158,14 @@ class Runner:
         # A finished evaluation holds what it shares; then no source is read again.
         to_run = {plan.step.name for plan in planned if not plan.artifact}
         self._overlaps = Overlaps({name: pairs[name] for name in pairs if name in to_run})
-        for plan in planned:
+        for number, plan in enumerate(planned, 1):
             name = plan.step.name
             is_new = False
             try:
                 if plan.artifact:
                     artifacts[name] = plan.artifact
                 else:
+                    report(step=name, number=number, of=len(planned))
                     artifacts[name], is_new = self._run_planned(plan, artifacts, new_steps)
             except UserError as error:
                 self.failures[name] = error

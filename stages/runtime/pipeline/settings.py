@@ -130,6 +130,8 @@ class Settings:
     """What the calls of the run may cost, in the currency of the prices; null: no limit."""
     budget_tokens: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """How many tokens they may read and write together; null: no limit."""
+    report_to: Text | Names = "none"
+    """Where trainings are reported to; `model` hands it to each trainer's options."""
     machine: dict[str, Any] | None = None
     tuning: dict[str, Any] | None = None
 
