@@ -43,7 +43,7 @@ def main(job_file: str) -> int:
     inputs = {
         name: Artifact(step, Path(directory)) for name, (step, directory) in job["inputs"].items()
     }
-    store = CallStore(folder / f"calls-{rank}.sqlite", behind=Path(job["store"]))
+    store = CallStore(folder / f"calls-{rank}.sqlite", behind=job["store"])
     with asyncio.Runner() as loop:
         engines = Engines(**job["generator"])
         context = Context(
