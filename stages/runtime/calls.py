@@ -33,6 +33,7 @@ from stages.runtime.generator_registry import (
     Answerer,
     check_choice,
     check_options,
+    continues_answers,
     is_fallback,
     is_remote,
     open_generator,
@@ -253,7 +254,7 @@ class RememberedGenerator:
             UserError: they hold it.
         """
         answerer = self.answerer
-        if is_remote(answerer.name, self.model.path, answerer.options):
+        if not continues_answers(answerer.name, self.model.path, answerer.options):
             raise UserError(
                 "answers are continued from their beginnings, which a server does not do",
                 where=where,
