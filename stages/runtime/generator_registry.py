@@ -134,8 +134,11 @@ def is_remote(name: str, path: str, options: Mapping[str, Any]) -> bool:
 
 def continues_answers(name: str, path: str, options: Mapping[str, Any]) -> bool:
     """Return whether the generator continues the beginning of an answer (`prefix`)."""
-    module = importlib.import_module(GENERATORS[name]) if name in GENERATORS else None
-    return getattr(module, "CONTINUES_ANSWERS", True) and not is_remote(name, path, options)
+    if is_remote(name, path, options):
+        return False
+    local = options.get("local", {}).get("name", name)
+    module = importlib.import_module(GENERATORS[local]) if local in GENERATORS else None
+    return bool(getattr(module, "CONTINUES_ANSWERS", True))
 
 
 def is_fallback(name: str, path: str, options: Mapping[str, Any]) -> bool:

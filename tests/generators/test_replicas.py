@@ -20,7 +20,7 @@ from stages.guards.errors import UserError
 from stages.pretrained import hardware
 from stages.runtime.calls import Engines
 from stages.runtime.generation import CallFailed, Sampling
-from stages.runtime.generator_registry import open_generator
+from stages.runtime.generator_registry import continues_answers, open_generator
 from stages.runtime.models import find_model
 from tests.running import fake_model
 
@@ -223,6 +223,15 @@ def test_flags_of_the_engines_arguments():
     arguments = {"a_b": True, "c": False, "d": None, "e": 0.5, "f": {"g": [1]}, "h": "x"}
     expected = ["--a-b", "--no-c", "--e", "0.5", "--f", '{"g": [1]}', "--h", "x"]
     assert as_flags(arguments) == expected
+
+
+def test_no_server_continues_the_beginning_of_an_answer():
+    local = {"serves": "base", "local": {"name": "replicas"}}
+    assert continues_answers("server", "policy", {"serves": "base"})
+    assert not continues_answers("server", "base", {"serves": "base"})
+    assert not continues_answers("server", "policy", local)
+    assert not continues_answers("replicas", "policy", {})
+    assert continues_answers("vllm", "policy", {}) and continues_answers("scripted", "policy", {})
 
 
 def test_calls_have_the_keys_of_the_engine_in_this_process():

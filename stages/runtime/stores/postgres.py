@@ -70,7 +70,7 @@ class PostgresDatabase:
             raise UserError(
                 "a store on a PostgreSQL server needs psycopg, which is not installed",
                 where="store",
-                fix="run `pip install -r requirements/postgres.txt`",
+                fix="run `pip install -r requirements/several-machines.txt`",
             ) from None
         self._errors = psycopg.Error
         self._lost = (psycopg.OperationalError, psycopg.InterfaceError)

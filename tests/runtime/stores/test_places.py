@@ -22,7 +22,7 @@ def test_without_the_driver_a_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(UserError, match="psycopg") as caught:
         CallStore("postgresql://ada@127.0.0.1:1/calls")
-    assert "requirements/postgres.txt" in caught.value.fix
+    assert "requirements/several-machines.txt" in caught.value.fix
 
 
 @pytest.fixture
