@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from stages.guards import secrets
 from stages.guards.errors import UserError
@@ -20,7 +21,7 @@ from stages.training.offline import dpo, sft
 from stages.training.online import ppo
 from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model
-from tests.embedded import calls_in
+from tests.embedded import ROOT, calls_in
 from tests.generators.stub import in_thread, reply, top
 from tests.runtime.pipeline import keyed_stage
 from tests.test_own_judge import KEY, no_file_holds_the_key
@@ -200,6 +201,16 @@ def test_an_error_of_a_rank_ends_the_others_and_reaches_the_user_as_one_message(
     config = keyed_stage.Config(args={"hub_token": "", "refuses": True})
     with pytest.raises(UserError, match="no such layer"):
         launch(keyed_stage.__name__, config, {}, context(), TWO)
+
+
+@pytest.mark.parametrize("name", ["fsdp", "deepspeed"])
+def test_sharding_without_a_gpu_is_refused(context, monkeypatch, name):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    file = ROOT / "conf" / "launcher" / f"{name}.yaml"
+    settings = yaml.safe_load(file.read_text())["accelerate"]
+    launcher = Launcher(processes=2, accelerate=settings)
+    with pytest.raises(UserError, match=f"{name.upper()} spread a model over GPUs"):
+        launch(keyed_stage.__name__, keyed_stage.Config(), {}, context(), launcher)
 
 
 def test_a_batch_is_divided_evenly_among_ranks(artifact, context, monkeypatch):

@@ -128,8 +128,8 @@ def _download(storage: Any, source: str, folder: Path) -> None:
         except FileNotFoundError:
             raise DamagedArtifact(folder, f"{name} is missing") from None
     check_files(folder, manifest, whole=True)
-    for path in folder.rglob("*"):
-        flush(path)
+    for file in folder.rglob("*"):
+        flush(file)
 
 
 @contextmanager
