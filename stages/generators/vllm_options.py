@@ -71,13 +71,17 @@ class Options(ChatOptions):
     """Any further field of vLLM's AsyncEngineArgs; overrides the above."""
 
 
-def engine_arguments(model: Model, options: Options) -> dict[str, Any]:
+def engine_arguments(model: Model, options: Options, on_cpu: bool | None = None) -> dict[str, Any]:
     """Return the fields of vLLM's AsyncEngineArgs.
 
-    Imports vLLM, whose platform decides between CPU and GPU.
+    Args:
+        on_cpu: whether the engine runs on a CPU; None: as the platform of vLLM says, which is
+            imported.
     """
-    from vllm.platforms import current_platform
+    if on_cpu is None:
+        from vllm.platforms import current_platform
 
+        on_cpu = bool(current_platform.is_cpu())
     arguments: dict[str, Any] = {
         "model": model.path,
         "revision": model.revision,
@@ -99,7 +103,7 @@ def engine_arguments(model: Model, options: Options) -> dict[str, Any]:
         "block_size": options.block_size,
         "enforce_eager": options.enforce_eager,
     }
-    if current_platform.is_cpu():
+    if on_cpu:
         # The old environment variable would override the argument and holds whole GiB only.
         os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)
         arguments["enable_chunked_prefill"] = False

@@ -45,9 +45,10 @@ _INTERPOLATION = re.compile(r"\$\{(?P<what>[^${}]*)\}")
 _VARIABLE = re.compile(r"oc\.env:\s*(\w+)")
 # Repetitions have an end, so that no text takes long; {0,8}: of backslashes, a text in texts.
 _IN_TEXT = [
-    # user:password@host; the password may hold / and @, and host:8000/path@revision is none
+    # user:password@host; the password may hold / and @, and host:8000/path@revision is none; the
+    # user of a database is no secret
     re.compile(
-        r"(?<=://)(?=[^\s@'\"]{0,200}\w)"
+        r"(?<=://)(?!(?<=\bpostgresql://)[\w.-]{1,63}@[\w.-]{0,200}(?:[:/?]|$))(?=[^\s@'\"]{0,200}\w)"
         r"(?:[^\s/'\"]{1,200}|[^\s/@:'\"]{1,200}:(?!\d+/)[^\s'\"]{0,200})(?=@)",
     ),
     re.compile(

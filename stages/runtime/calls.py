@@ -33,6 +33,7 @@ from stages.runtime.generator_registry import (
     Answerer,
     check_choice,
     check_options,
+    continues_answers,
     is_fallback,
     is_remote,
     open_generator,
@@ -253,7 +254,7 @@ class RememberedGenerator:
             UserError: they hold it.
         """
         answerer = self.answerer
-        if is_remote(answerer.name, self.model.path, answerer.options):
+        if not continues_answers(answerer.name, self.model.path, answerer.options):
             raise UserError(
                 "answers are continued from their beginnings, which a server does not do",
                 where=where,
@@ -278,7 +279,7 @@ class RememberedGenerator:
         key = self._key(
             verb="complete", messages=list(messages), sampling=vars(sampling), seed=seed, **parts
         )
-        completion = self._recall(key, as_completion)
+        completion = await self._recall(key, as_completion)
         if completion is None and self.forecast:
             return self._foresee_text(messages, sampling)
         if completion is None:
@@ -311,7 +312,7 @@ class RememberedGenerator:
         parts = {"repeat": repeat} if repeat else {}
         key = self._key(verb="choose", messages=list(messages), options=list(options), **parts)
         check = partial(as_choice, options=len(options))
-        choice = self._recall(key, check)
+        choice = await self._recall(key, check)
         if choice is None and self.forecast:
             self._foresee(messages, 1, is_text=False)
             return Choice([-math.log(len(options))] * len(options))
@@ -339,9 +340,9 @@ class RememberedGenerator:
     def _key(self, **parts: Any) -> str:
         return call_key(model=self.model.content, generator=self.answerer.answer_options, **parts)
 
-    def _recall(self, key: str, check: Callable[[Any], T]) -> T | None:
+    async def _recall(self, key: str, check: Callable[[Any], T]) -> T | None:
         """Return the stored answer, or None if the call is to be sent."""
-        answer = self.store.get(key, lambda text: check(json.loads(text)))
+        answer = await self.store.get_soon(key, lambda text: check(json.loads(text)))
         if answer is not None:
             self.tally.stored += 1
         return answer

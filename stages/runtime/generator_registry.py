@@ -21,6 +21,7 @@ from stages.runtime.typed_config import parse_config
 GENERATORS = {
     "vllm": "stages.generators.vllm",
     "server": "stages.generators.servers.server",
+    "replicas": "stages.generators.servers.replicas",
     "transformers": "stages.generators.transformers",
 }
 OPTION_TOKENS = "stages.generators.rendering"
@@ -129,6 +130,15 @@ def is_remote(name: str, path: str, options: Mapping[str, Any]) -> bool:
     module = importlib.import_module(GENERATORS[name])
     ask = getattr(module, "is_remote", None)
     return ask is not None and bool(ask(path, options))
+
+
+def continues_answers(name: str, path: str, options: Mapping[str, Any]) -> bool:
+    """Return whether the generator continues the beginning of an answer (`prefix`)."""
+    if is_remote(name, path, options):
+        return False
+    local = options.get("local", {}).get("name", name)
+    module = importlib.import_module(GENERATORS[local]) if local in GENERATORS else None
+    return bool(getattr(module, "CONTINUES_ANSWERS", True))
 
 
 def is_fallback(name: str, path: str, options: Mapping[str, Any]) -> bool:

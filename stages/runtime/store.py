@@ -1,38 +1,35 @@
-"""The call store: one SQLite file that holds the answer of every call.
+"""The call store: it holds the answer of every call.
 
 One mechanism gives resuming after a crash, a second run without calls, and reuse across ablations:
 a stage simply runs again, and its calls are answered from here. A key never depends on batch order,
-paths or time.
+paths or time. The answers lie in a SQLite file, or on a server that several machines share
+(`stores/`).
 """
 
 import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
-import time
 import zlib
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.guards.console import open_console
-from stages.guards.disk import CannotWrite, is_full
 from stages.guards.errors import UserError
-from stages.guards.files import as_path, exists, open_file
-from stages.guards.locks import hold_lock
 from stages.guards.text import replace_surrogates
+from stages.runtime.stores.batches import Batches
+from stages.runtime.stores.database import SCHEME, Database
+from stages.runtime.stores.postgres import PostgresDatabase
+from stages.runtime.stores.sqlite import SqliteDatabase
 
 T = TypeVar("T")
-STORE_VERSION = 2
-"""In version 1 answers had no checksum; they are still read."""
-SQLITE_HEAD = b"SQLite format 3\0"
-BUSY_SECONDS = 60.0  # how long a call waits for the writes of other processes
-BUSY_STEP = 2.0  # seconds before it says that it waits
-MOST_BYTES = 64 * 2**20
-"""Of one answer."""
+MOST_ROWS = 5_000
+"""Of one commit, of those that another store holds."""
+Row = tuple[Database | None, str, str]
+"""An answer to store: the database whose damaged value it replaces, if there is one, its key, its
+text.
+"""
 
 
 def call_key(**parts: Any) -> str:
@@ -86,116 +83,47 @@ def derive_fraction(*parts: Any) -> float:
 
 
 class CallStore:
-    """Append-only map from call key to answer. Several runs of one machine may use it at once.
+    """Append-only map from call key to answer. Several runs may use it at once.
 
-    An answer is committed before its call returns, together with all that arrived at the same time
-    (WAL, synchronous=NORMAL): killing the process loses only calls in flight; a power cut can also
-    lose the last commits, but never the whole file.
+    An answer is committed before its call returns, together with all that arrived at the same time:
+    killing the process loses only calls in flight. A power cut can also lose the last commits to a
+    SQLite file, but never the whole file.
 
     Args:
-        path: the SQLite file; it is created if there is none.
+        place: a SQLite file, created if there is none, or `postgresql://user@host/database`.
         behind: another store, which is asked for keys that are not in this one.
 
     Attributes:
         damaged: how many stored values were no answers.
 
     Raises:
-        UserError: a newer Credo wrote the store, it is not a store, or the disk is full. What is
-            refused stays as it is, and nothing is left beside it.
+        UserError: see `stores/`.
     """
 
-    def __init__(self, path: Path, behind: Path | None = None):
-        self.path = as_path(path, "store")
+    def __init__(self, place: str | Path, behind: str | Path | None = None):
         self.damaged = 0
-        self._behind: sqlite3.Connection | None = None
-        self._replaced: dict[str, sqlite3.Connection] = {}
+        self._replaced: dict[str, Database] = {}
         """By the keys of damaged values, where those are."""
-        self._waited = False
-        self._arrived: list[tuple[sqlite3.Connection | None, str, str, asyncio.Future[None]]] = []
-        """Answers that the next commit stores: where, under which key, and who waits for it."""
-        _refuse_other_files(self.path)
-        if behind:
-            self._behind = _connect(behind)
-        self._db = self._open()
+        self._arrived: list[tuple[Row, asyncio.Future[None]]] = []
+        """Answers that the next commit stores, and who waits for it."""
+        self._behind = open_database(behind) if behind else None
+        self._db = open_database(place)
+        self._databases = [self._db, self._behind] if self._behind else [self._db]
+        self._reads: Batches[str, list[tuple[Database, bytes | None]]] | None = None
+        self._writes: Batches[Row, None] | None = None
+        if self._db.is_remote:
+            self._reads = Batches(self._select)
+            self._writes = Batches(self._write)
 
-    def _open(self) -> sqlite3.Connection:
-        # Another run may be creating the file.
-        is_new = not os.path.exists(self.path) or not self.path.stat().st_size
-        if is_new:
-            lock = self.path.with_name(f"{self.path.name}.lock")
-            with hold_lock(lock, self._say_waiting, kind="store", option="store"):
-                return self._connect_checked()
-        return self._connect_checked()
+    @property
+    def place(self) -> str:
+        """What opens the same store in another process; it may hold a password."""
+        return self._db.place
 
-    def _connect_checked(self) -> sqlite3.Connection:
-        try:
-            db = _connect(self.path)
-        except sqlite3.Error as error:
-            raise self._user_error(error) from None
-        try:
-            self._wait_for(lambda: self._check(db))
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _check(self, db: sqlite3.Connection) -> None:
-        """Refuse what is no store of this version; make one out of an empty file."""
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > STORE_VERSION:
-            raise UserError(
-                f"the store was written by a newer Credo (format {version}, "
-                f"this one reads {STORE_VERSION})",
-                where=str(self.path),
-                fix="update Credo, or give another file with store=PATH",
-            )
-        tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if version == 0 and tables:
-            raise self._user_error("another program's database")
-        columns = [row[1] for row in db.execute("PRAGMA table_info(calls)")]
-        if version and columns != [b"key", b"value"]:
-            raise self._user_error("its table of calls is gone, or another one")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        if version == 0:
-            self._create_table(db)
-        elif version < STORE_VERSION:  # an older Credo cannot read what is now added
-            db.execute(f"PRAGMA user_version={STORE_VERSION}")
-
-    def _create_table(self, db: sqlite3.Connection) -> None:
-        """Create table and version in one transaction.
-
-        A kill between the two would leave what looks like another program's database.
-        """
-        db.execute("BEGIN IMMEDIATE")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS calls "
-            "(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-        )
-        db.execute(f"PRAGMA user_version={STORE_VERSION}")
-        db.execute("COMMIT")
-
-    def _user_error(self, error: Exception | str) -> CannotWrite:
-        is_disk = "full" in str(error) or "disk I/O" in str(error)
-        if is_disk or is_full(self.path.parent):
-            return CannotWrite(
-                f"the call store cannot grow: {error}",
-                where=str(self.path),
-                fix="free some space (see `df -h`) and files (see `df -i`) and run again; every "
-                "call answered so far is kept",
-            )
-        if "locked" in str(error):
-            return CannotWrite(
-                f"the call store is locked by {self._owner()} since {BUSY_SECONDS:g} seconds",
-                where=str(self.path),
-                fix="end what locks it and run again; every call answered so far is kept",
-            )
-        return CannotWrite(
-            f"the call store cannot be used: {error}",
-            where=str(self.path),
-            fix="give another file with store=PATH, or move this one away (`sqlite3 OLD .recover | "
-            "sqlite3 NEW` saves what can be read of a damaged one)",
-        )
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._db.name
 
     def get(self, key: str, check: Callable[[str], T] = json.loads) -> T | None:
         """Return the stored answer, or None.
@@ -205,16 +133,57 @@ class CallStore:
                 value counts as not stored, and the next `put` takes its place.
 
         Raises:
-            UserError: a page is damaged.
+            UserError: a page is damaged, or the server is gone.
         """
-        for store in self._connections():
-            try:
-                row = self._wait_for(partial(_select, store, key))
-                if row:
-                    return check(_unsealed(str(row[0], "utf-8")))
-            except (ValueError, TypeError, RecursionError, sqlite3.DataError):
-                self.damaged += 1
-                self._replaced[key] = store
+        for database in self._databases:
+            found = database.select((key,))
+            if found and (answer := self._read(database, key, found[key], check)) is not None:
+                return answer
+        return None
+
+    async def get_soon(self, key: str, check: Callable[[str], T] = json.loads) -> T | None:
+        """Do what `get` does; a server is asked once for all keys that have arrived."""
+        if not self._reads:
+            return self.get(key, check)
+        values = await self._reads.add(key)
+        return self._read_first(key, values, check)
+
+    def get_many(self, keys: Sequence[str], check: Callable[[str], T] = json.loads) -> dict[str, T]:
+        """Return the stored answers of these keys; see `get`."""
+        answers = {}
+        for key, values in zip(keys, self._select(keys), strict=True):
+            answer = self._read_first(key, values, check)
+            if answer is not None:
+                answers[key] = answer
+        return answers
+
+    def _select(self, keys: Sequence[str]) -> list[list[tuple[Database, bytes | None]]]:
+        """Return the values of each key, in the order of the databases."""
+        found = [(database, database.select(keys)) for database in self._databases]
+        return [
+            [(database, values[key]) for database, values in found if key in values] for key in keys
+        ]
+
+    def _read_first(
+        self, key: str, values: Sequence[tuple[Database, bytes | None]], check: Callable[[str], T]
+    ) -> T | None:
+        for database, value in values:
+            answer = self._read(database, key, value, check)
+            if answer is not None:
+                return answer
+        return None
+
+    def _read(
+        self, database: Database, key: str, value: bytes | None, check: Callable[[str], T]
+    ) -> T | None:
+        """Return the answer in a value; where it is damaged, count it and have it replaced."""
+        try:
+            if value is not None:
+                return check(_unsealed(str(value, "utf-8")))
+        except (ValueError, TypeError, RecursionError):
+            pass
+        self.damaged += 1
+        self._replaced[key] = database
         return None
 
     def put(self, key: str, value: Any) -> None:
@@ -222,15 +191,12 @@ class CallStore:
 
         A number that is infinite or no number is no answer: it is not stored.
         """
-        try:
-            text = _sealed(as_json(value))
-        except ValueError:
-            return
-        store = self._replaced.pop(key, None)
-        if store:
-            self._write(store, "REPLACE", [(key, text)])
-        else:
-            self._write(self._db, "IGNORE", [(key, text)])
+        self.put_many({key: value})
+
+    def put_many(self, answers: Mapping[str, Any]) -> None:
+        """Do what `put` does, for all of them in one commit."""
+        rows = [self._row(key, value) for key, value in answers.items()]
+        self._write([row for row in rows if row])
 
     async def put_soon(self, key: str, value: Any) -> None:
         """Do what `put` does, in one commit with the other answers that have arrived.
@@ -240,15 +206,25 @@ class CallStore:
         Raises:
             UserError: as `put` does.
         """
-        try:
-            text = _sealed(as_json(value))
-        except ValueError:
+        row = self._row(key, value)
+        if not row:
+            return
+        if self._writes:
+            await self._writes.add(row)
             return
         loop = asyncio.get_running_loop()
         loop.call_soon(self._commit)  # after all that has arrived by now was read
         waiter = loop.create_future()
-        self._arrived.append((self._replaced.pop(key, None), key, text, waiter))
+        self._arrived.append((row, waiter))
         await waiter
+
+    def _row(self, key: str, value: Any) -> Row | None:
+        """Return what is written of an answer; None for what is none."""
+        try:
+            text = _sealed(as_json(value))
+        except ValueError:
+            return None
+        return self._replaced.pop(key, None), key, text
 
     def _commit(self) -> None:
         """Store what has arrived, and wake those who wait for it."""
@@ -256,130 +232,66 @@ class CallStore:
         if not arrived:  # the first of them has stored the others
             return
         try:
-            for place in {store for store, *_ in arrived}:
-                rows = [(key, text) for store, key, text, _ in arrived if store is place]
-                self._write(place or self._db, "REPLACE" if place else "IGNORE", rows)
+            self._write([row for row, _ in arrived])
         except BaseException as error:
-            for *_, waiter in arrived:
+            for _, waiter in arrived:
                 if not waiter.done():
                     waiter.set_exception(error)
             return
-        for *_, waiter in arrived:
+        for _, waiter in arrived:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _write(self, rows: Sequence[Row]) -> list[None]:
+        """Store rows; return None for each, as `Batches` asks for."""
+        for place in {place for place, _, _ in rows}:
+            answers = [(key, text) for where, key, text in rows if where is place]
+            if place:
+                place.replace(answers)
+            else:
+                self._db.insert(answers)
+        return [None] * len(rows)
+
     def absorb(self, path: Path) -> None:
-        """Take over the answers of another store, and remove its file."""
+        """Take over the answers of another store, a SQLite file, and remove its file."""
         try:
             with contextlib.closing(sqlite3.connect(path)) as other:
-                rows = other.execute("SELECT key, value FROM calls").fetchall()
+                rows = other.execute("SELECT key, value FROM calls")
+                while part := rows.fetchmany(MOST_ROWS):
+                    self._db.insert(part)
         except sqlite3.Error as error:
-            raise self._user_error(error) from None
-        self._write(self._db, "IGNORE", rows)
+            raise UserError(
+                f"the calls of another process cannot be read: {error}",
+                where=str(path),
+                fix="run the same command again",
+            ) from None
         for file in path.parent.glob(f"{path.stem}.*"):
             file.unlink(missing_ok=True)
 
-    def _write(self, store: sqlite3.Connection, rule: str, rows: list[tuple[str, str]]) -> None:
-        statement = f"INSERT OR {rule} INTO calls VALUES (?, ?)"
-        if len(rows) == 1:  # a transaction of its own
-            self._wait_for(lambda: store.execute(statement, rows[0]))
-            return
-
-        def write_all() -> None:
-            with store:  # all or none; it commits
-                store.execute("BEGIN IMMEDIATE")
-                store.executemany(statement, rows)
-
-        self._wait_for(write_all)
-
     def close(self) -> None:
-        """Close the files; store first what has arrived."""
+        """Close the files and connections; store first what has arrived."""
         if self._arrived:  # a run was interrupted at this moment
             self._commit()
-        for store in self._connections():
-            store.close()
-
-    def _connections(self) -> list[sqlite3.Connection]:
-        """This store and, if there is one, the store behind it."""
-        return [self._db, self._behind] if self._behind else [self._db]
-
-    def _wait_for(self, action: Callable[[], T]) -> T:
-        """Do what another process may lock out; say so once, after a moment.
-
-        Raises:
-            UserError: SQLite refuses, or the lock lasts longer than BUSY_SECONDS.
-        """
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                return action()
-            except sqlite3.DataError:
-                raise
-            except sqlite3.Error as error:
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                is_locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-                if not is_locked or time.monotonic() > deadline:
-                    raise self._user_error(error) from None
-                self._say_waiting(self._owner())
-                time.sleep(0.02)  # SQLite does not wait where two processes wait for each other
-
-    def _say_waiting(self, owner: str) -> None:
-        if not self._waited:
-            self._waited = True
-            open_console(stderr=True).print(
-                f"{self.path}: waiting for {owner}, which locks the call store "
-                f"(at most {BUSY_SECONDS:g} seconds a call)"
-            )
-
-    def _owner(self) -> str:
-        """Which process holds a lock on the files, as far as the kernel tells."""
-        files = [Path(f"{self.path}{ending}") for ending in ("", "-shm", "-wal")]
-        numbers = {str(file.stat().st_ino) for file in files if file.exists()}
-        owners = set()
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
-                *_, owner, place, _, _ = line.split()
-                if place.rpartition(":")[2] in numbers and int(owner) != os.getpid():
-                    owners.add(owner)
-        return f"process {', '.join(sorted(owners))}" if owners else "another process"
+        for batches in (self._reads, self._writes):
+            if batches:
+                batches.close()
+        for database in self._databases:
+            database.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_STEP)
-    db.text_factory = bytes  # else a value that is not UTF-8 cannot be told from a damaged file
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
-    return db
-
-
-def _select(store: sqlite3.Connection, key: str) -> Any:
-    return store.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Refuse what is there and is no SQLite file, before anything is written beside it.
+def open_database(place: str | Path) -> Database:
+    """Open the database that an option `store` names; create its table if there is none.
 
     Raises:
-        UserError: names what is there.
+        UserError: it cannot be used.
     """
-    if not path.name:
+    if "://" not in str(place):
+        return SqliteDatabase(place)
+    if not str(place).startswith(SCHEME):
+        scheme, _, _ = str(place).partition("://")
         raise UserError(
-            "names no file",
+            f"no store is called {scheme + '://'!r}",
             where="store",
-            fix="give a file with store=PATH, such as runs/calls.sqlite",
+            fix=f"give a file with store=PATH, or a server with store={SCHEME}user@host/database",
         )
-    if not exists(path):
-        return
-    fault = ""
-    try:
-        with open_file(path, most=2**60) as (stream, _):
-            head = stream.read(len(SQLITE_HEAD))
-        if head and head != SQLITE_HEAD:
-            fault = "file is not a database"
-    except UserError as error:
-        fault = error.what
-    if fault:
-        raise UserError(
-            f"the call store cannot be used: {fault}",
-            where=str(path),
-            fix="give another file with store=PATH, or move this one away",
-        )
+    return PostgresDatabase(str(place))

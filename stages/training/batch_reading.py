@@ -111,16 +111,11 @@ def stored_answers(
     Returns:
         The stored answers by key, and the items without one by key, each once.
     """
-    answers: dict[str, Any] = {}
+    answers = store.get_many(list(dict.fromkeys(keys)), check)
     missing: dict[str, Item] = {}
     for key, item in zip(keys, items, strict=True):
-        if key in answers or key in missing:
-            continue
-        answer = store.get(key, check)
-        if answer is None:
-            missing[key] = item
-        else:
-            answers[key] = answer
+        if key not in answers:
+            missing.setdefault(key, item)
     return answers, missing
 
 

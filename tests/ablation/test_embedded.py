@@ -89,12 +89,16 @@ def test_policies(ablate, tmp_path):
     assert "Ablation at level policy" in printed.out
 
 
-def test_jobs_side_by_side(ablate, tmp_path):
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_side_by_side(launcher, ablate, tmp_path):
     """Two processes, one store, one folder of artifacts: the same results, and each step is made
-    once.
+    once. `submitit_local` starts jobs as Slurm would, on this machine.
     """
+    plugin = f"hydra_{launcher.partition('_')[0]}_launcher"
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"{plugin} is not installed")
+    more = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     overrides = ["pipeline=dpo", "ablate.level=labels"]
-    at_once = [*overrides, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    at_once = [*overrides, f"hydra/launcher={launcher}", *more]
     process = subprocess.run(
         [sys.executable, "run.py", *command(tmp_path / "two", *at_once)],
         cwd=ROOT,

@@ -1,5 +1,5 @@
 """A real vLLM server on loopback: behind two addresses of which one is killed half way, as the
-judge, and as who answers a survey.
+judge, and as who answers a survey; and one that the run itself starts.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 
+import psutil
 import pytest
 
 from stages.runtime.generation import Sampling, TooLong
@@ -226,11 +227,29 @@ def test_a_survey_behind_a_server_gets_the_answers_it_gets_here(server, tmp_path
         assert there["scores"].keys() == here["scores"].keys()
 
 
+def test_a_server_that_the_run_starts_answers_and_ends():
+    asyncio.run(a_replica_answers())
+
+
+async def a_replica_answers():
+    options = {"replicas": 1, "max_num_seqs": 16, "kv_cache_gib": 0.25, "start_minutes": 5}
+    generator = await open_generator("replicas", find_model(str(CHECKPOINT)), options)
+    servers = [psutil.Process(one.process.pid) for one in generator._processes.replicas]
+    running = [*servers, *(child for one in servers for child in one.children(recursive=True))]
+    assert len(running) > 1  # the engine is a process of its own
+    await it_answers_as_transformers_does(generator)
+    _, alive = psutil.wait_procs(running, timeout=10)
+    assert not alive
+
+
 async def they_answer_as_transformers_does(endpoints):
     model = find_model(str(CHECKPOINT))
-    generator = await open_generator(
-        "server", model, {"endpoints": endpoints, "model": str(CHECKPOINT)}
-    )
+    options = {"endpoints": endpoints, "model": str(CHECKPOINT)}
+    await it_answers_as_transformers_does(await open_generator("server", model, options))
+
+
+async def it_answers_as_transformers_does(generator):
+    model = find_model(str(CHECKPOINT))
     reference = await open_generator("transformers", model, {})
     for prompt in PROMPTS:
         ours, theirs = (

@@ -26,12 +26,12 @@ def store(tmp_path):
 
 async def test_one_commit_for_all_that_arrive_together(store):
     statements = []
-    store._db.set_trace_callback(statements.append)
+    store._db.connection.set_trace_callback(statements.append)
 
     async def put(number):
         await store.put_soon(f"k{number}", {"number": number})
         # another connection sees what is committed only
-        assert f"k{number}" in stored_keys(store.path)
+        assert f"k{number}" in stored_keys(store.place)
 
     await asyncio.gather(*[put(number) for number in range(50)])
     assert statements.count("COMMIT") == 1
@@ -42,12 +42,12 @@ async def test_one_answer_alone_and_one_that_is_no_answer(store):
     await store.put_soon("k", 1)
     await store.put_soon("k", 2)
     await store.put_soon("nan", float("nan"))
-    assert store.get("k") == 1 and stored_keys(store.path) == {"k"}
+    assert store.get("k") == 1 and stored_keys(store.place) == {"k"}
 
 
 async def test_damaged_values_are_replaced_among_others(store):
     store.put("k", "sound")
-    with sqlite3.connect(store.path) as db:
+    with sqlite3.connect(store.place) as db:
         db.execute("UPDATE calls SET value = 'damaged'")
     assert store.get("k") is None
     await asyncio.gather(store.put_soon("k", "again"), store.put_soon("other", 1))
@@ -64,7 +64,7 @@ async def test_a_commit_that_fails_fails_all_its_calls_and_no_later_one(store, m
         results = await asyncio.gather(*puts, return_exceptions=True)
     assert [str(result.what) for result in results] == ["the disk is full"] * 3
     await store.put_soon("later", 1)
-    assert stored_keys(store.path) == {"later"}
+    assert stored_keys(store.place) == {"later"}
 
 
 async def test_a_call_that_is_cancelled_after_its_answer_came_is_stored(store):
@@ -73,7 +73,7 @@ async def test_a_call_that_is_cancelled_after_its_answer_came_is_stored(store):
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.sleep(0)
-    assert stored_keys(store.path) == {"k"}
+    assert stored_keys(store.place) == {"k"}
 
 
 def test_an_interrupted_run_stores_what_arrived_and_the_next_one_goes_on(tmp_path):
@@ -85,9 +85,9 @@ def test_an_interrupted_run_stores_what_arrived_and_the_next_one_goes_on(tmp_pat
 
     asyncio.run(interrupt())
     asyncio.run(asyncio.wait_for(store.put_soon("l", 2), 5))
-    store._arrived = [(None, "m", "3", asyncio.new_event_loop().create_future())]
+    store._arrived = [((None, "m", "3"), asyncio.new_event_loop().create_future())]
     store.close()
-    assert stored_keys(store.path) == {"k", "l", "m"}
+    assert stored_keys(store.place) == {"k", "l", "m"}
 
 
 def put_until_killed(path, sending):

@@ -25,7 +25,8 @@ from stages.guards.locks import hold_lock
 from stages.runtime.calls import Engines, RememberedGenerator
 from stages.runtime.generation import CallFailed, Completion, Sampling
 from stages.runtime.models import Model
-from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed
+from stages.runtime.store import CallStore, call_key, derive_seed
+from stages.runtime.stores.database import STORE_VERSION
 from stages.runtime.tally import Tally
 from tests.fuzz.artifacts import NO_FILES, damage_store
 from tests.running import run_steps, text_pipeline
@@ -45,7 +46,7 @@ def test_remembers_across_openings(tmp_path):
     again = CallStore(tmp_path / "calls.sqlite")
     assert again.get("k") == {"text": "ünïcode {{ x }}", "n": [1.5, -2.25]}
     assert again.get("unknown") is None
-    assert count_calls(again.path) == 1
+    assert count_calls(again.place) == 1
 
 
 def test_keys_depend_on_meaning_only():
@@ -187,7 +188,7 @@ def test_several_runs_on_one_store(tmp_path):
         run.join(60)
         assert run.exitcode == 0
     store = CallStore(tmp_path / "calls.sqlite")
-    assert count_calls(store.path) == 150 + 2 * 150
+    assert count_calls(store.place) == 150 + 2 * 150
     assert len({store.get(str(i)) for i in range(1, 300, 2)} - set("ab")) == 0
     store.close()
 
@@ -195,7 +196,7 @@ def test_several_runs_on_one_store(tmp_path):
 def test_a_full_disk_keeps_the_answers(tmp_path):
     store = CallStore(tmp_path / "calls.sqlite")
     store.put("first", "kept")
-    store._db.execute(
+    store._db.connection.execute(
         "PRAGMA max_page_count=8"
     )  # SQLite's own way to say that the file cannot grow
     with pytest.raises(UserError, match="cannot grow"):
@@ -276,11 +277,11 @@ def test_another_number_in_a_stored_answer_is_seen(tmp_path):
     """A flipped bit may leave a valid answer; values that carry no checksum are of old versions."""
     store = CallStore(tmp_path / "calls.sqlite")
     store.put("k", [-0.5, -1.5])
-    store._db.execute("UPDATE calls SET value = replace(value, '0.5', '0.7')")
+    store._db.connection.execute("UPDATE calls SET value = replace(value, '0.5', '0.7')")
     assert store.get("k") is None and store.damaged == 1
     store.put("k", [-0.5, -1.5])
     assert store.get("k") == [-0.5, -1.5]
-    store._db.execute("UPDATE calls SET value = '[-0.1, -2.4]'")
+    store._db.connection.execute("UPDATE calls SET value = '[-0.1, -2.4]'")
     assert store.get("k") == [-0.1, -2.4] and store.damaged == 1
 
 
@@ -314,7 +315,7 @@ async def test_a_completion_that_is_none_fails_its_row(tmp_path, change):
     script.complete = wrong
     with pytest.raises(CallFailed, match="cannot be used"):
         await generator.complete(MESSAGES, Sampling(), 1)
-    assert count_calls(generator.store.path) == 0 and generator.tally.failed == 1
+    assert count_calls(generator.store.place) == 0 and generator.tally.failed == 1
 
 
 def test_a_damaged_answer_of_the_store_behind_is_replaced_there(tmp_path):
@@ -400,13 +401,13 @@ def test_waiting_for_a_locked_store_says_for_whom(tmp_path, monkeypatch, capsys)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout.readline() == "locked\n"
-        monkeypatch.setattr("stages.runtime.store.BUSY_STEP", 0.1)
-        monkeypatch.setattr("stages.runtime.store.BUSY_SECONDS", 0.5)
+        monkeypatch.setattr("stages.runtime.stores.sqlite.BUSY_STEP", 0.1)
+        monkeypatch.setattr("stages.runtime.stores.sqlite.BUSY_SECONDS", 0.5)
         store = CallStore(path)
         with pytest.raises(UserError, match=rf"locked by process {other.pid}"):
             store.put("k", 1)
         assert capsys.readouterr().err.count(f"waiting for process {other.pid}, which locks") == 1
-        monkeypatch.setattr("stages.runtime.store.BUSY_SECONDS", 60)
+        monkeypatch.setattr("stages.runtime.stores.sqlite.BUSY_SECONDS", 60)
         freeing = threading.Timer(0.3, lambda: other.communicate("go"))
         freeing.start()
         store.put("k", 1)

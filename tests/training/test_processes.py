@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from stages.guards import secrets
 from stages.guards.errors import UserError
@@ -20,7 +21,7 @@ from stages.training.offline import dpo, sft
 from stages.training.online import ppo
 from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model
-from tests.embedded import calls_in
+from tests.embedded import ROOT, calls_in
 from tests.generators.stub import in_thread, reply, top
 from tests.runtime.pipeline import keyed_stage
 from tests.test_own_judge import KEY, no_file_holds_the_key
@@ -183,7 +184,7 @@ def test_two_processes_train_what_one_does(both, context, stub, name):
 
 
 def test_calls_made_in_the_ranks_come_back_to_the_runs_store(both):
-    assert calls_in(both.context.store.path) == 48 + len({body for _, body in both.asked})
+    assert calls_in(both.context.store.place) == 48 + len({body for _, body in both.asked})
     assert both.metrics["dpo"]["reference"] == {"stored": 0, "computed": 48}
     assert not list((both.context.directory / "launch").glob("calls-*"))
 
@@ -200,6 +201,14 @@ def test_an_error_of_a_rank_ends_the_others_and_reaches_the_user_as_one_message(
     config = keyed_stage.Config(args={"hub_token": "", "refuses": True})
     with pytest.raises(UserError, match="no such layer"):
         launch(keyed_stage.__name__, config, {}, context(), TWO)
+
+
+def test_sharding_without_a_gpu_is_refused(context, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    settings = yaml.safe_load((ROOT / "conf" / "launcher" / "fsdp.yaml").read_text())["accelerate"]
+    launcher = Launcher(processes=2, accelerate=settings)
+    with pytest.raises(UserError, match="FSDP spread a model over GPUs"):
+        launch(keyed_stage.__name__, keyed_stage.Config(), {}, context(), launcher)
 
 
 def test_a_batch_is_divided_evenly_among_ranks(artifact, context, monkeypatch):

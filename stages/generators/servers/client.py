@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from stages.generators.servers.answers import (
@@ -141,6 +142,10 @@ class Client:
                 self._answered.add(read)
                 return answer
         raise AssertionError("the last attempt returns or raises")
+
+    def get(self, base: str, path: str) -> AbstractAsyncContextManager[Any]:
+        """Get a path of an endpoint; see `Http.get`."""
+        return self._http.get(base, path)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -321,7 +326,7 @@ def open_http(key: str, options: Options) -> Http:
         UserError: the environment names a proxy or certificates that cannot be used.
     """
     try:
-        return Http(key, options.timeout, options.endpoints)
+        return Http(key, options.timeout, options.endpoints, options.direct)
     except Exception as error:  # of ssl, of a proxy's address
         raise UserError(
             f"connections to servers cannot be set up: {Client.shorten(str(error))}",

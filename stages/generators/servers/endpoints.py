@@ -131,6 +131,18 @@ class Pool:
         """Return the addresses of all endpoints, for a message."""
         return ", ".join(endpoint.base for endpoint in self.endpoints)
 
+    def leave_out(self, base: str) -> None:
+        """Send nothing more to an endpoint that is gone; the last one counts as dead."""
+        others = [endpoint for endpoint in self.endpoints if endpoint.base != base]
+        if not others:
+            self.endpoints[0].failures = self.max_retries + 1
+        else:
+            self.endpoints = others
+            self._places = {
+                group: place for group, place in self._places.items() if place.base != base
+            }
+        self._serve_waiters()
+
     async def run(
         self, attempt: Callable[[Endpoint], Awaitable[T]], avoid: Collection[str] = ()
     ) -> T:

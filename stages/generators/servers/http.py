@@ -34,16 +34,17 @@ class Http:
         timeout: seconds of a call, which the caller limits; to connect takes `OPENING_SECONDS` at
             most.
         addresses: of the endpoints.
+        direct: use no proxy.
 
     Raises:
         ValueError, OSError: the environment names a proxy or certificates that cannot be used.
     """
 
-    def __init__(self, key: str, timeout: float, addresses: Sequence[str]):
+    def __init__(self, key: str, timeout: float, addresses: Sequence[str], direct: bool = False):
         import aiohttp
 
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._proxies = {address: proxy_of(address) for address in addresses}
+        self._proxies = {name: None if direct else proxy_of(name) for name in addresses}
         connector = aiohttp.TCPConnector(
             limit=0,
             ssl=trusted_certificates(),

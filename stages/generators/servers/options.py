@@ -100,6 +100,8 @@ class Options(ChatOptions):
 
     Doubled with each failure in a row, up to 30 seconds.
     """
+    direct: bool = False
+    """Connect without the proxies that the environment names."""
     extensions: bool = True
     """The servers are vLLM's and accept its further fields."""
     extra: dict[str, Any] = field(default_factory=dict)

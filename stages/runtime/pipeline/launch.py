@@ -135,7 +135,7 @@ def _job(
         "step": context.step,
         "directory": str(context.directory.resolve()),
         "seed": context.seed,
-        "store": str(context.store.path.resolve()),
+        "store": context.store.place,
         "concurrency": context.concurrency,
         "max_failed": context.max_failed,
         "checkpoint_minutes": context.checkpoint_minutes,

@@ -125,7 +125,7 @@ class Runner:
         count = self.store.damaged - self._said_damaged
         if count:
             self.console.print(
-                f"{self.store.path}: {count} stored answers were damaged and are asked again"
+                f"{self.store.name}: {count} stored answers were damaged and are asked again"
             )
         self._said_damaged = self.store.damaged
 

@@ -26,6 +26,9 @@ from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
 
+SHARDING = ("FSDP", "DEEPSPEED")
+"""Ways of accelerate's to spread a model over processes."""
+
 
 def main(job_file: str) -> int:
     """Run the job's stage in this rank; return the exit code."""
@@ -43,7 +46,7 @@ def main(job_file: str) -> int:
     inputs = {
         name: Artifact(step, Path(directory)) for name, (step, directory) in job["inputs"].items()
     }
-    store = CallStore(folder / f"calls-{rank}.sqlite", behind=Path(job["store"]))
+    store = CallStore(folder / f"calls-{rank}.sqlite", behind=job["store"])
     with asyncio.Runner() as loop:
         engines = Engines(**job["generator"])
         context = Context(
@@ -59,6 +62,7 @@ def main(job_file: str) -> int:
             checkpoint_minutes=job["checkpoint_minutes"],
         )
         try:
+            _refuse_sharding_on_cpus(job["step"])
             result = stage.run(config, inputs, context)
         except UserError as error:
             facts = {"what": error.what, "where": error.where, "fix": error.fix, "cause": ""}
@@ -78,6 +82,25 @@ def main(job_file: str) -> int:
         report = {"dropped": dropped, "metrics": result.metrics, "warnings": result.warnings}
         write_atomically(folder / "result.json", json.dumps(report))
     return 0
+
+
+def _refuse_sharding_on_cpus(step: str) -> None:
+    """Refuse FSDP and DeepSpeed without a GPU: accelerate would not shard, and say nothing.
+
+    Raises:
+        UserError: the launcher asks for one of them.
+    """
+    asked = [kind for kind in SHARDING if os.environ.get(f"ACCELERATE_USE_{kind}") == "true"]
+    if not asked:
+        return
+    import torch
+
+    if not torch.accelerator.is_available():
+        raise UserError(
+            f"{' and '.join(asked)} spread a model over GPUs, and there is none",
+            where=f"step {step!r}",
+            fix="set launcher=torchrun: each process then holds the whole model",
+        )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ which cannot be remembered.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,9 @@ class Reference:
             results = compute(part)
             for place, index in enumerate(missing):
                 values[index] = [float(results[column][place]) for column in columns]
-                if main:
-                    for key, value in zip(keys[index], values[index], strict=True):
-                        self.store.put(key, value)
+            if main:
+                answers = [zip(keys[index], values[index], strict=True) for index in missing]
+                self.store.put_many(dict(chain.from_iterable(answers)))
         self.computed += len(missing) * len(columns)
         self.stored += (len(values) - len(missing)) * len(columns)
         for place, column in enumerate(columns):
@@ -76,9 +77,9 @@ class Reference:
         """The store's values, on every process; `keys` are read on the first one."""
         from accelerate.utils import broadcast_object_list
 
-        stored: list[Any] = [
-            [[self.store.get(key, _STORED.validate_json) for key in row] for row in keys]
-        ]
+        every = list(dict.fromkeys(key for row in keys for key in row))
+        answers = self.store.get_many(every, _STORED.validate_json)
+        stored: list[Any] = [[[answers.get(key) for key in row] for row in keys]]
         broadcast_object_list(stored, from_process=0)
         values: list[list[float | None]] = stored[0]
         return values

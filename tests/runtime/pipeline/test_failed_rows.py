@@ -176,11 +176,13 @@ def test_masses_reach_metrics_and_old_answers_are_still_read(tmp_path):
     _, done = run_steps(steps, tmp_path, old)
     assert "option_mass" not in done["judgements"].metrics
     store = CallStore(tmp_path / "calls.sqlite")
-    rows = store._db.execute("SELECT key, value FROM calls").fetchall()
+    rows = store._db.connection.execute("SELECT key, value FROM calls").fetchall()
     rows = [(key.decode(), value.decode().partition("\n")[0]) for key, value in rows]
     choices = [(key, json.loads(value)) for key, value in rows if "logprobs" in value]
     for key, value in choices[:10]:  # as earlier versions stored them: a plain list
-        store._db.execute("UPDATE calls SET value = '[-0.1, -2.4]' WHERE key = ?", (key,))
+        store._db.connection.execute(
+            "UPDATE calls SET value = '[-0.1, -2.4]' WHERE key = ?", (key,)
+        )
         assert value["mass"] is None
     store.close()
     for file in done["judgements"].directory.iterdir():
