@@ -62,7 +62,8 @@ def test_statements_have_the_targets_mean(tmp_path):
     assert {score for name, score in scores if name == "power"} == {2}
     assert fmean(sums["care 1"]) == pytest.approx(4.7, abs=0.06)
     again = inject(tmp_path, rows[:50], phase="question")
-    assert [row.response for row in again.rows] == [row.response for row in result.rows][: len(again.rows)]
+    responses = [row.response for row in result.rows]
+    assert [row.response for row in again.rows] == responses[: len(again.rows)]
 
 
 def test_no_statement_on_a_value_that_an_argument_opposes(tmp_path):
