@@ -42,6 +42,7 @@ FLOORS = [
     "training",
     "training/options",
     "training/machine",
+    "training/snapshots",
     "preferences",
     "preferences/people",
     "preferences/rubrics",
