@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from stages.guards.errors import UserError
+from stages.statistics.formatting import format_plural
 
 
 class KeepSnapshots(TrainerCallback):
@@ -33,8 +34,8 @@ class KeepSnapshots(TrainerCallback):
         self.due = spaced_steps(self.count, state.max_steps)
         if len(self.due) < self.count:
             raise UserError(
-                f"{self.count} snapshots between the start and the end of a training need more "
-                f"than its {state.max_steps} steps",
+                f"{format_plural(self.count, 'snapshot')} between the start and the end of a "
+                f"training of {format_plural(state.max_steps, 'step')} cannot be kept",
                 where=self.where,
                 fix=f"set snapshots to at most {max(0, state.max_steps - 1)}, or train longer",
             )

@@ -54,7 +54,7 @@ def test_they_are_never_the_start_the_end_or_the_same():
 
 def test_more_of_them_than_steps_are_refused_before_the_first_step():
     keep = KeepSnapshots(6, print, "step 'policy'")
-    with pytest.raises(UserError, match=r"(?s)more than its 6 steps.*at most 5"):
+    with pytest.raises(UserError, match=r"(?s)6 snapshots .* 6 steps cannot be kept.*at most 5"):
         keep.on_train_begin(None, SimpleNamespace(max_steps=6), None)
 
 
