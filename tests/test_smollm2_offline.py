@@ -99,6 +99,7 @@ def test_a_value_evaluator_on_a_decoder(done, tmp_path):
         *(f"+{labels}.prompt=question", f"+{labels}.answer=reply"),
         *("pipeline.judged_answers=2", "+pipeline.steps.exam.least=2"),
         *("+pipeline.steps.evaluator.args.max_steps=2", "pipeline.steps.test.share=[0.5, 1.0]"),
+        "pipeline.steps.evaluator.args.per_device_train_batch_size=2",
     )
     assert made["evaluator"].metrics["n"] and not list(
         made["evaluator"].directory.rglob("adapter*")
