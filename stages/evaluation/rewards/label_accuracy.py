@@ -102,8 +102,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     counted = [place for place, name in enumerate(names) if positives[name] >= config.least]
     models = {}
     for name, each in cells.items():
-        dropped = inputs[name].manifest.dropped if name in inputs else {}
-        models[name] = {"dropped": dict(dropped)} | _measure(each, names, counted, config)
+        models[name] = _measure(
+            each,
+            names,
+            counted,
+            config,
+        )
+        models[name]["dropped"] = {}
+        if name in inputs:
+            models[name]["dropped"] = dict(inputs[name].manifest.dropped)
     intervals = config.intervals(context.seed)
     differences: dict[str, Any] = {}
     first = next(iter(cells))
@@ -282,7 +289,8 @@ def _summary(step: str, metrics: Mapping[str, Any]) -> Table:
     rows = []
     for name, each in metrics["models"].items():
         change = metrics["differences"].get(name, {})
-        row = [name, str(each["dialogues"]), str(sum(each["dropped"].values()))]
+        unrated = sum(each["dropped"].values())
+        row = [name, str(each["dialogues"]), str(unrated)]
         for measure in MACRO:
             row.append(format_estimate(each.get(measure)))
             row.append(format_estimate(change.get(measure), sign="+"))
