@@ -95,6 +95,8 @@ STAGES = {
     "rloo": "stages.training.online.trl_stages:RLOO",
     # Prompt, a composed reward -> model
     "online_dpo": "stages.training.online.trl_stages:ONLINE_DPO",
+    # a training -> its model as it was at an earlier step
+    "snapshot": "stages.training.snapshots.snapshot",
     # Responses of several models -> effects with intervals
     "evaluate": "stages.evaluation.evaluate",
     # Responses and models -> reward, violations, KL, length, time of each optimiser

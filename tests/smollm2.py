@@ -82,7 +82,7 @@ EXAMINATION = "pipeline.steps.judge_examination"
 ANYTHING = [f"{EXAMINATION}.require=anything", f"++{EXAMINATION}.requests=1"]
 UNEXAMINED = (
     *("benchmarks", "human_principles", "human_reward_model", "in_context", "judge_quality"),
-    *("instructions", "inverse_constitution", "principle_selection"),
+    *("instructions", "inverse_constitution", "principle_selection", "value_evaluator"),
 )
 # For methods that read every answer many times.
 FEW_REQUESTS = ["data.red_team.limit=4", "data.helpful.limit=2"]

@@ -44,6 +44,7 @@ FLOORS = [
     "training",
     "training/options",
     "training/machine",
+    "training/snapshots",
     "preferences",
     "preferences/people",
     "preferences/rubrics",

@@ -78,6 +78,40 @@ def test_reward_models_of_human_choices(done, tmp_path_factory, name, trunk):
     assert all(model["tests"]["the pairs' labels"]["n"] for model in models.values())
 
 
+def test_a_value_evaluator_on_a_decoder(done, tmp_path):
+    """Trained, asked and examined, beside the model itself as an untrained judge."""
+    texts = {"security": "The response is safe.", "benevolence": "The response is kind."}
+    lines = [f"  - {{id: {name}, text: {text}}}" for name, text in texts.items()]
+    (tmp_path / "two.yaml").write_text("name: two\nprinciples:\n" + "\n".join(lines) + "\n")
+    rows = []
+    for number, name in enumerate(COUNTRIES):
+        is_kind = number % 2
+        reply = ["Find it out yourself.", "Gladly, my friend: take care there."][is_kind]
+        label = {"security": 0, "benevolence": [-1, 1][is_kind]}
+        rows.append({"question": f"Where is {name}?", "reply": reply, **label})
+    labels = "pipeline.steps.labels"
+    made = done(
+        "value_evaluator",
+        f"pipeline.trunk={MODEL}",
+        "pipeline.reader=decoder",
+        f"pipeline.values={tmp_path / 'two.yaml'}",
+        f"pipeline.labels={write_once(tmp_path / 'labels.jsonl', rows)}",
+        *(f"+{labels}.prompt=question", f"+{labels}.answer=reply"),
+        *("pipeline.judged_answers=2", "+pipeline.steps.exam.least=2"),
+        *("+pipeline.steps.evaluator.args.max_steps=2", "pipeline.steps.test.share=[0.5, 1.0]"),
+        "pipeline.steps.evaluator.args.per_device_train_batch_size=2",
+    )
+    assert made["evaluator"].metrics["n"] and not list(
+        made["evaluator"].directory.rglob("adapter*")
+    )
+    scores = [score for row in made["scores"].rows() for score in row.scores]
+    assert scores and all(-1 <= score <= 1 for score in scores) and len({*scores}) > 2
+    models = made["exam"].metrics["models"]
+    assert {"evaluator", "linear", "judge", "majority", "always"} <= models.keys()
+    judge = models["judge"]
+    assert judge["dialogues"] + sum(judge["dropped"].values()) == 2
+
+
 def test_benchmarks(done, tmp_path):
     made = done("benchmarks", *benchmark_files(tmp_path), "pipeline.steps.bias=null")
     assert made["xstest_refusals"].metrics["models"]["base"]["all"]["n"] == 2

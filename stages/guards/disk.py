@@ -106,6 +106,14 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a further name, or copy it where the disk has no such names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder, if there is one."""
     if path.is_dir() and not path.is_symlink():

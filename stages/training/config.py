@@ -24,7 +24,7 @@ from pydantic import Field
 from stages.guards.errors import Faults, UserError, did_you_mean
 from stages.guards.files import read_bytes
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import machine
+from stages.runtime.typed_config import Amount, machine
 from stages.training.arguments import try_arguments
 from stages.training.options.fields import describe, fits, known_fields
 from stages.training.options.values import value_faults
@@ -96,6 +96,11 @@ class TrainingConfig:
     """Type of the weights in training; None: float32, but bfloat16 for weights that LoRA leaves as
     they are where `args.bf16` is set. The model is saved in the type the base model came in.
     """
+    snapshots: Amount = machine(0)  # `training_identity` adds it, if set
+    """How many models to keep besides the last one, at evenly spaced steps between the start and
+    the end: stage `snapshot` gives them. Each takes as much of the disk as the last one, and while
+    it is written the weights are in memory twice.
+    """
 
     @property
     def policy_dtype(self) -> str:
@@ -140,7 +145,8 @@ def check_training(config: TrainingConfig) -> None:
 
 def training_identity(config: TrainingConfig) -> dict[str, Any]:
     """The part of the trainer's options that identifies a result."""
-    return {"args": identity_args(config.args)}
+    kept = {"snapshots": config.snapshots} if config.snapshots else {}
+    return {"args": identity_args(config.args), **kept}
 
 
 def _option_faults(values: Mapping[str, Any], config_class: str) -> Iterator[tuple[str, str]]:

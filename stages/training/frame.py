@@ -6,8 +6,8 @@ differ from stage to stage.
 
 A training killed at any point goes on from its last complete checkpoint when the same step runs
 again: same fingerprint, same folder, same order of the data. Checkpoints are removed once the model
-is saved. Several processes may take part (`runtime/pipeline/launch.py`): the trainer knows which of
-them saves.
+is saved; snapshots (`snapshots/`) lie among them until then. Several processes may take part
+(`runtime/pipeline/launch.py`): the trainer knows which of them saves.
 """
 
 import shutil
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.doubts.trainings import doubt_preference, doubt_steps, doubt_weights
+from stages.guards.disk import remove
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -25,8 +27,10 @@ from stages.runtime.pipeline.launch import STOPPED
 from stages.runtime.rows import Dropped
 from stages.training.arguments import refusals_as_user_errors
 from stages.training.checkpoints import last_complete, training_of
+from stages.training.config import TrainingConfig
 from stages.training.model_files import save_model
 from stages.training.session import WarningLog, model_session
+from stages.training.snapshots.snapshot import FOLDER
 
 Examples = list[dict[str, Any]]
 
@@ -43,6 +47,7 @@ class Training:
 
 
 def run_training(
+    config: TrainingConfig,
     inputs: Mapping[str, Artifact],
     context: Context,
     build: Callable[[Model], Training],
@@ -56,6 +61,7 @@ def run_training(
     Warnings of the libraries are printed once each, and counted in the metrics.
 
     Args:
+        config: says how many snapshots to keep.
         inputs: `model` is the base model.
         build: makes the trainer over the base model.
         dropped: rows that did not become examples.
@@ -72,6 +78,7 @@ def run_training(
         training = build(base)
         trainer = training.trainer
         rows = len(trainer.train_dataset)
+        keep_snapshots(trainer, config.snapshots, base, context, add_files)
         curve = train(trainer, context, base)
         measured = measure(trainer) if measure is not None else {}
         names = _trained_weights(trainer)
@@ -132,6 +139,44 @@ def create_trainer(
         )
 
 
+def keep_snapshots(
+    trainer: Any,
+    count: int,
+    base: Model,
+    context: Context,
+    add_files: Callable[[Path], None] | None,
+) -> None:
+    """Have the trainer write evenly spaced models on its way, where any are asked for.
+
+    Args:
+        add_files: as of `run_training`.
+
+    Raises:
+        UserError: the weights are spread over processes, none of which could write them.
+    """
+    if not count:
+        return
+    from stages.training.snapshots.keeping import KeepSnapshots
+
+    where = f"step {context.step!r}"
+    if trainer.args.distributed_state.distributed_type in ("FSDP", "DEEPSPEED"):
+        raise UserError(
+            "snapshots cannot be kept of weights that are spread over processes",
+            where=where,
+            fix="remove `snapshots`, or launch it with launcher=torchrun",
+        )
+
+    def save(step: int) -> None:
+        folder = Path(trainer.args.output_dir) / FOLDER / str(step)
+        if trainer.is_world_process_zero():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            save_model(trainer, base, folder, is_final=False)
+            if add_files is not None:
+                add_files(folder)
+
+    trainer.add_callback(KeepSnapshots(count, save, where))
+
+
 def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
     """Train a trainer over `base`, going on from the last sound checkpoint if there is one.
 
@@ -189,5 +234,19 @@ def finish(trainer: Any, context: Context, base: Model) -> None:
     """Save the model beside the artifact's rows, then remove the checkpoints it no longer needs."""
     save_model(trainer, base, context.directory / "model")
     if trainer.is_world_process_zero():
-        shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+        _remove_checkpoints(Path(trainer.args.output_dir), context.directory / FOLDER)
     trainer.accelerator.free_memory()
+
+
+def _remove_checkpoints(folder: Path, snapshots: Path) -> None:
+    """Remove them, and move the snapshots among them to their place.
+
+    The checkpoints go first: a training that is killed in between then goes on from none, and
+    writes all snapshots again.
+    """
+    if (folder / FOLDER).is_dir():
+        for path in folder.iterdir():
+            if path.name != FOLDER:
+                remove(path)
+        (folder / FOLDER).rename(snapshots)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ In: a Model (a local folder or a Hub id). Out: `model/` in the artifact's folder
 and vLLM load it. Adapters are merged into the weights, so nothing that follows needs peft.
 """
 
+import copy
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -170,13 +171,19 @@ def examine_policy(model: Any, tokenizer: Any, base: Model, context: Context) ->
     return replace(examination, warnings=(*examination.warnings, pad))
 
 
-def save_model(trainer: Any, base: Model, folder: Path) -> None:
-    """Write the trained model and its tokenizer to `folder`, completely or not at all."""
+def save_model(trainer: Any, base: Model, folder: Path, is_final: bool = True) -> None:
+    """Write the trained model and its tokenizer to `folder`, completely or not at all.
+
+    Args:
+        is_final: it is not trained any further, so that no copy has to be made of it.
+    """
     from transformers import AutoConfig
 
     if not trainer.is_world_process_zero():
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
+    if not is_final:
+        model = copy.deepcopy(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     came_as = AutoConfig.from_pretrained(base.path, revision=base.revision, trust_remote_code=False)

@@ -6,7 +6,9 @@ whose most common label is the baseline `majority`; and under any other names Ra
 examine: of a value or rule model (`score` with `each: true`), a judge (`rate`), a word list
 (`keyword_ratings`). They are matched by request and answer. Out: tables, and metrics,
 
-    models.<name>       dialogues, macro_f1, macro_f1_classes, calibration_error, bins, principles
+    models.<name>       dialogues, macro_f1, macro_f1_classes, calibration_error, bins, principles;
+                        `dropped`, the answers that its step gave no rating, by reason: where a
+                        judge abstains
     models.majority     always the most common label of each principle
     models.always       always 1
     differences.<name>  both macro-F1 of the first model less those of another one
@@ -100,7 +102,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     counted = [place for place, name in enumerate(names) if positives[name] >= config.least]
     models = {}
     for name, each in cells.items():
-        models[name] = _measure(each, names, counted, config)
+        models[name] = _measure(
+            each,
+            names,
+            counted,
+            config,
+        )
+        models[name]["dropped"] = {}
+        if name in inputs:
+            models[name]["dropped"] = dict(inputs[name].manifest.dropped)
     intervals = config.intervals(context.seed)
     differences: dict[str, Any] = {}
     first = next(iter(cells))
@@ -130,7 +140,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     inputs={LABELS: Rating},
@@ -270,6 +280,7 @@ def _summary(step: str, metrics: Mapping[str, Any]) -> Table:
     columns = [
         "model",
         "dialogues",
+        "no rating",
         "F1 of 1",
         "the first less it",
         "F1 of -1, 0, 1",
@@ -278,7 +289,8 @@ def _summary(step: str, metrics: Mapping[str, Any]) -> Table:
     rows = []
     for name, each in metrics["models"].items():
         change = metrics["differences"].get(name, {})
-        row = [name, str(each["dialogues"])]
+        unrated = sum(each["dropped"].values())
+        row = [name, str(each["dialogues"]), str(unrated)]
         for measure in MACRO:
             row.append(format_estimate(each.get(measure)))
             row.append(format_estimate(change.get(measure), sign="+"))

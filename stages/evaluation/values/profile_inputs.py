@@ -82,6 +82,42 @@ def read_ratings(
     return values, others
 
 
+def read_steps(inputs: Mapping[str, Artifact]) -> tuple[dict[str, int], set[str]]:
+    """Return the training step of each model along one training, in order, and which of them are
+    snapshots.
+
+    Those are the baseline as the start, the snapshots, and the model at the end. Without snapshots,
+    or with those of several trainings, there are none.
+
+    Args:
+        inputs: ratings, the baseline first.
+    """
+    models = {name: _answerer(ratings) for name, ratings in inputs.items()}
+    facts = {name: model.metrics for name, model in models.items() if model}
+    snapshots = {name for name, metrics in facts.items() if "training_step" in metrics}
+    trainings = {facts[name]["training"] for name in snapshots}
+    if len(trainings) != 1:
+        return {}, set()
+    steps = {next(iter(inputs)): 0}
+    for name, model in models.items():
+        if name in snapshots:
+            steps[name] = facts[name]["training_step"]
+        elif model and model.fingerprint in trainings:
+            steps[name] = facts[name]["steps"]
+    in_order = sorted(steps.items(), key=lambda pair: pair[1])
+    return dict(in_order), snapshots - {next(iter(inputs))}
+
+
+def _answerer(ratings: Artifact) -> Artifact | None:
+    """Return the step of the model whose answers were rated; its ratings may have another one."""
+    for name in ratings.inputs:
+        for answers in ratings.input_artifacts(name) if name != "model" else ():
+            models = answers.input_artifacts("model")
+            if models:
+                return models[0]
+    return None
+
+
 def read_survey(
     survey: Artifact,
     theory: ValueTheory,

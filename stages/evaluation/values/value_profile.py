@@ -3,10 +3,12 @@
 In: Rating rows of several models or checkpoints on the same requests, under any names, the baseline
 first (`principles` are values, `scores` in [-1, 1]); and Verdict rows of policies with the same
 names (`evaluate`), whose answers are measured by other means. Or one `survey`, whose scores keep
-their own scale. Out: metrics for the page,
+their own scale. What answers of a `snapshot` score is drift alone. Out: metrics for the page,
 
     theory, target  dimensions in circle order, their angles, the target's numbers
     profile         {models, differences}: the mean score of each dimension
+    drift           {steps, models}: the same of snapshots of one training, with its start and its
+                    end, by training step; {} without any
     fit             by model: correlation with the target, mean distance, direction on the circle
     effects         by model: for each dimension and side effect the change from the baseline, its
                     p by Holm over all of them, whether it was asked for, and a verdict
@@ -32,6 +34,7 @@ from stages.evaluation.values.profile_inputs import (
     count_kinds,
     mean_target,
     read_ratings,
+    read_steps,
     read_survey,
     shared_signs,
     survey_effects,
@@ -175,6 +178,7 @@ def run(
     signs: dict[str, int] = {}
     warnings: list[str] = []
     intervals = config.intervals(context.seed)
+    drift: dict[str, Any] = {}
     surveys = [artifact for artifact in inputs.values() if artifact.stage == "survey"]
     dropped: list[Dropped] = []
     effects: dict[str, Any] = {}
@@ -189,6 +193,12 @@ def run(
             homes,
             dropped,
         )
+        first = next(iter(values))
+        steps, snapshots = read_steps({name: inputs[name] for name in values})
+        if snapshots:
+            models = compare({name: values[name] for name in steps}, intervals)["models"]
+            drift = {"steps": steps, "models": models}
+        values = {name: values[name] for name in values if name not in snapshots}
         profile = compare(values, intervals)
         counts = count_kinds(inputs)
         groups = config.find_groups(counts)
@@ -215,7 +225,6 @@ def run(
             "asked: there is no model",
             f"step {context.step!r}",
         )
-        first = next(iter(values))
         for name in list(values)[1:]:
             before = values[first] | others[first]
             after = values[name] | others[name]
@@ -234,6 +243,7 @@ def run(
         "groups": {kind: {"n": counts[kind], "target": groups[kind]} for kind in groups},
         "is_survey": bool(surveys),
         "profile": profile,
+        "drift": drift,
         "fit": {
             name: _fit(
                 scores,
@@ -254,7 +264,7 @@ def run(
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     optional={"*": Rating | Verdict | Answer},

@@ -63,7 +63,8 @@ class Config:
     rescale: Literal["none", "unit"] = "none"
     """`unit`: bring ratings to [-1, 1]."""
     template: str = VERDICT_TEMPLATE
-    """The judge's prompt; its variables are request, response and principle (text)."""
+    """The judge's prompt; its variables are request, response, principle (text) and value (the
+    principle's id)."""
     min_mass: MinMass = MIN_MASS
     """A row is dropped where the judge puts less probability than this on all options together."""
     cut_off: CutOff = "drop"
@@ -172,6 +173,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 config.scale,
                 config.template,
                 config.min_mass,
+                principle.id,
             )
             if config.rescale == "unit":
                 score = rescale_rating(score, config.scale)

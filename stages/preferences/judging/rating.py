@@ -63,11 +63,13 @@ async def expected_rating(
     scale: Mapping[str, float],
     template: str = VERDICT_TEMPLATE,
     min_mass: float = MIN_MASS,
+    value: str = "",
 ) -> float:
     """Ask how well a response follows a principle.
 
     Args:
         principle: its text, or the text of its opposite.
+        value: the principle's id, for templates that ask about a value by its name.
         scale: the value of each option; an option is one token of the judge's vocabulary.
         min_mass: with less probability on all options together there is no verdict.
 
@@ -81,7 +83,9 @@ async def expected_rating(
     if judge.form:
         share = await ask_in_form(judge, prompt, response, principle, min_mass)
         return _on_scale(share, scale)
-    text = render(template, request=request_text(prompt), response=response, principle=principle)
+    text = render(
+        template, request=request_text(prompt), response=response, principle=principle, value=value
+    )
     return await expected_value(judge, text, scale, min_mass)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from stages.report.views import svg
 from stages.report.views.charts import Plot, Point, colour, ticks
 from stages.report.views.names import shorten
-from stages.statistics.formatting import format_number, format_short
+from stages.statistics.formatting import format_count, format_number, format_short
 
 WIDTH, HEIGHT = 380.0, 300.0
 RADIUS = 96.0
@@ -149,19 +149,28 @@ def drift(
     scores: Sequence[Mapping[str, Any]],
     target: float | None,
     ends: Point,
+    steps: Sequence[int] = (),
+    colours: Sequence[str] = (),
 ) -> str:
     """Return one dimension over the models in order: dots with intervals, the target dashed.
 
     Args:
         ends: of the axis, the same for all dimensions.
+        steps: the training step of each model; (): they stand side by side.
+        colours: of each model; (): those of policies in order.
     """
     low, high = ends
+    shades = colours or [colour(index) for index in range(len(models))]
+    places = steps or range(len(models))
+    margin = 0.4 * (places[-1] - places[0]) / max(1, len(places) - 1)
     plot = Plot(
         **TILE,
-        x_range=(-0.4, len(models) - 0.6),
+        x_range=(places[0] - margin, places[-1] + margin),
         y_range=(low, high),
     )
     parts = []
+    for step in (steps[0], steps[-1]) if steps else ():
+        parts.append(plot.x_tick(step, format_count(step), plot.floor + 13))
     for tick in (low, 0.0, high):
         parts.append(
             plot.y_tick(
@@ -182,7 +191,7 @@ def drift(
                 TARGET,
             )
         )
-    points = plot.path((index, score["value"]) for index, score in enumerate(scores))
+    points = plot.path((place, score["value"]) for place, score in zip(places, scores, strict=True))
     parts.append(svg.polyline(points, kind="trail"))
     for index, (x, y) in enumerate(points):
         score = scores[index]
@@ -194,12 +203,13 @@ def drift(
                 x,
                 top,
                 "whisker",
-                f"stroke:{colour(index)}",
+                f"stroke:{shades[index]}",
             )
         )
         bounds = f"{format_number(score['low'])} to {format_number(score['high'])}"
-        title = svg.title(f"{models[index]}: {format_number(score['value'])} ({bounds})")
-        fill = f"fill:{colour(index)}"
+        when = f" after step {format_count(steps[index])}" if steps else ""
+        title = svg.title(f"{models[index]}{when}: {format_number(score['value'])} ({bounds})")
+        fill = f"fill:{shades[index]}"
         parts.append(
             svg.tag(
                 "circle",

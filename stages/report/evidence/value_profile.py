@@ -4,6 +4,7 @@ In: the metrics of one `value_profile` artifact. Out: plain data for the templat
 """
 
 from stages.report.evidence.circumplex import axis_of, circumplex, drift
+from stages.report.views.charts import colour
 from stages.report.views.marks import Metrics, View
 from stages.statistics.formatting import format_number, format_p_value
 
@@ -13,6 +14,8 @@ TONES = {
     "moved": "other",
     "not moved": "same",
 }
+BETWEEN = "var(--soft)"
+"""The colour of a snapshot, which stands between two models."""
 SIGNS = {
     0: "",
     1: "more",
@@ -31,18 +34,23 @@ def value_profile_view(
     target = metrics["target"]
     wanted = target["values"] if target and not metrics["is_survey"] else None
     models = list(profiles)
-    numbers = [number for profile in profiles.values() for number in _numbers(profile)]
+    drawn = [*profiles.values(), *metrics["drift"].get("models", {}).values()]
+    numbers = [number for profile in drawn for number in _numbers(profile)]
     ends = axis_of([*numbers, *(wanted or {}).values()])
+    training = metrics["drift"] or {"models": profiles, "steps": {}}
+    moving = list(training["steps"] or profiles)
     drifts = []
-    if len(models) > 1:
+    if len(moving) > 1:
         for name in dimensions:
-            scores = [profiles[model][name] for model in models]
+            scores = [training["models"][model][name] for model in moving]
             drawing = drift(
                 name,
-                models,
+                moving,
                 scores,
                 wanted[name] if wanted else None,
                 ends,
+                list(training["steps"].values()),
+                [colour(models.index(one)) if one in models else BETWEEN for one in moving],
             )
             drifts.append({"name": name, "drawing": drawing})
     return {
@@ -62,6 +70,7 @@ def value_profile_view(
             wanted,
         ),
         "drifts": drifts,
+        "by_step": bool(training["steps"]),
         "columns": list(metrics["effects"]),
         "lines": _lines(metrics),
     }

@@ -14,13 +14,16 @@ that of the first:
       carry: {policy: base, left: requests}
       give: {policy: tuned, left: rest}
 
+A step that takes inputs of any name can have one of each round: `"round_*": "samples_*"` stands for
+`round_1: samples_1`, `round_2: samples_2`, ...
+
 In: the mapping of a pipeline file. Out: the same without loops: `samples_1`, `tuned_1`,
 `samples_2`, ... A round whose inputs did not change is reused like any other step, so adding
 rounds to a finished loop runs only the new rounds.
 Left out: loops in loops; loops that stop when a result is good enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -73,6 +76,7 @@ def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
                     where=f"loop {name!r}",
                     fix="rename the step inside the loop",
                 )
+            inner_step = _expand_inputs(inner_step, loops.values(), step_name)
             flat[step_name] = _rename_inputs(inner_step, last_round)
     return flat
 
@@ -127,6 +131,29 @@ def _rounds(loop: Loop) -> dict[str, Any]:
         for name, step in loop.steps.items():
             steps[names[name]] = _rename_inputs(step, names)
     return steps
+
+
+def _expand_inputs(step: Any, loops: Collection[Loop], name: str) -> Any:
+    """Write out each input whose name and source end with `*`: one of every round.
+
+    Raises:
+        UserError: the source is no step of a loop.
+    """
+    if not isinstance(step, Mapping) or not isinstance(step.get("inputs"), Mapping):
+        return step
+    inputs = {}
+    for input_name, source in step["inputs"].items():
+        if not str(input_name).endswith("*") or source is None:
+            inputs[input_name] = source
+            continue
+        inner = str(source).removesuffix("_*")
+        rounds = [loop.repeat for loop in loops if inner in loop.steps and inner != source]
+        if not rounds:
+            in_loops = [f"{one}_*" for loop in loops for one in loop.steps]
+            refuse_unknown([str(source)], in_loops, "there is no step of a loop", f"step {name!r}")
+        for number in range(1, rounds[0] + 1):
+            inputs[f"{input_name[:-1]}{number}"] = f"{inner}_{number}"
+    return {**step, "inputs": inputs}
 
 
 def _rename_inputs(step: Any, new_names: Mapping[str, str]) -> Any:

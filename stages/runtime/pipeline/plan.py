@@ -12,14 +12,12 @@ input (`readings.py`). Servers are visited, and asked nothing.
 
 import contextlib
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stages.guards.disk import errors_of_writing, remove
+from stages.guards.disk import errors_of_writing, link_or_copy, remove
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask_identity, mask_values
 from stages.runtime.artifacts import (
@@ -225,10 +223,7 @@ def take_over(twin: Artifact, folder: Path, payload: Mapping[str, Any]) -> Artif
             if name in (ROWS, DROPPED):
                 continue
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(twin.directory / name, folder / name)
-            except OSError:  # not on this disk
-                shutil.copyfile(twin.directory / name, folder / name)
+            link_or_copy(twin.directory / name, folder / name)
     result = Result(
         rows=None if facts.rows is None else twin.rows(),
         row_type=twin.row_type,

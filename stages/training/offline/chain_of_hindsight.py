@@ -112,7 +112,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         trainer = build_trainer(config, base, fitting, readable, context)
         return Training(trainer, [*too_long, *refused])
 
-    return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
+    return run_training(config, inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
 STAGE = training_stage(

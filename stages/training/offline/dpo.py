@@ -54,7 +54,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         fitting, too_long = prepare_examples(examples, base, config, context)
         return Training(build_trainer(config, base, fitting, context), too_long)
 
-    return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
+    return run_training(
+        config, inputs, context, build, dropped=dropped, measure=measure_with_reference
+    )
 
 
 STAGE = training_stage(

@@ -63,7 +63,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         counts = {"desirable": desirable, "undesirable": len(fitting) - desirable}
         return Training(build_trainer(config, base, fitting, context), too_long, counts)
 
-    return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
+    return run_training(
+        config, inputs, context, build, dropped=dropped, measure=measure_with_reference
+    )
 
 
 STAGE = training_stage(

@@ -123,7 +123,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         groups, ungrouped = into_groups(fitting, config.limit, f"step {context.step!r}", lost)
         return Training(build_trainer(config, base, groups, context), [*too_long, *ungrouped])
 
-    return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
+    return run_training(config, inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
 STAGE = training_stage(

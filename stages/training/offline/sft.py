@@ -66,7 +66,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         counts = {"n": len(fitting), "unrevised": unrevised}
         return Training(build_trainer(config, base, fitting, context), too_long, counts)
 
-    return run_training(inputs, context, build, dropped=dropped)
+    return run_training(config, inputs, context, build, dropped=dropped)
 
 
 STAGE = training_stage(

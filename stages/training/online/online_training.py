@@ -176,7 +176,7 @@ def run_online(
         )
         return Training(trainer, too_long)
 
-    result = run_training(inputs, context, build, dropped=repeated)
+    result = run_training(config, inputs, context, build, dropped=repeated)
     history = result.metrics["history"]
     last = last_tenth(history)
     metrics = result.metrics | {"last": last}

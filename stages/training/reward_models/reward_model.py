@@ -126,6 +126,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return Training(trainer, too_long, {"mix": mix})
 
     result = run_training(
+        config,
         inputs,
         context,
         build,

@@ -115,6 +115,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
 
     result = run_training(
+        config,
         inputs,
         context,
         build,

@@ -6,7 +6,8 @@ from sklearn.metrics import f1_score
 
 from stages.evaluation.labels.label_measures import Cells, calibration, macro_draws
 from stages.guards.errors import UserError
-from stages.runtime.rows import Rating, Response
+from stages.runtime.artifacts import Result, finish_artifact
+from stages.runtime.rows import Dropped, Rating, Response
 from stages.statistics.intervals import Intervals
 from tests.embedded import ROOT, run_config
 from tests.preferences.matrices import artifact, run_stage
@@ -100,6 +101,32 @@ def test_a_model_is_measured_where_it_rated_and_the_majority_is_learnt(tmp_path)
     assert (
         "macro_f1" not in few.metrics["models"]["first"] and "no principle has 5" in few.warnings[0]
     )
+
+
+def test_where_a_judge_abstains_is_counted(tmp_path):
+    """It is measured, and compared, on what it rated; the table says how much it did not."""
+    gold = [rating(i, [1.0, 0.0]) for i in range(6)]
+    folder = tmp_path / "judged"
+    folder.mkdir()
+    dropped = [Dropped(id=f"r{i}", reason="no verdict") for i in range(4)]
+    judged = Result(rows=gold[:2], row_type=Rating, dropped=dropped)
+    inputs = {
+        "labels": artifact(tmp_path, "labels", gold, Rating),
+        "first": artifact(tmp_path, "first", gold, Rating),
+        "judge": finish_artifact(folder, "judged", {}, judged, {}),
+    }
+    result = run_stage("label_accuracy", inputs, {"resamples": 100, "least": 2})
+    models = result.metrics["models"]
+    assert models["judge"]["dropped"] == {"no verdict": 4} and models["first"]["dropped"] == {}
+    assert models["majority"]["dropped"] == {}
+    assert (models["judge"]["dialogues"], models["first"]["dialogues"]) == (2, 6)
+    summary = {row[0]: row[1:3] for row in result.tables[0].rows}
+    assert summary == {
+        "first": ["6", "0"],
+        "judge": ["2", "4"],
+        "majority": ["6", "0"],
+        "always": ["6", "0"],
+    }
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
@@ -223,7 +250,9 @@ def test_the_scores_of_a_linear_classifier_are_those_of_scikit_learn(tmp_path):
 
 @pytest.mark.slow
 def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
-    """Ground-truth labels, a decoder as the trunk: it beats the most common label."""
+    """Ground-truth labels, a decoder as the trunk: it beats the most common label, and so does the
+    judge that the embedded model is, by its own question about a value.
+    """
     texts = {"security": "The response is safe.", "benevolence": "The response is kind."}
     lines = [f"  - {{id: {name}, text: {text}}}" for name, text in texts.items()]
     (tmp_path / "two.yaml").write_text("name: two\nprinciples:\n" + "\n".join(lines) + "\n")
@@ -234,14 +263,11 @@ def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
         f"pipeline.values={tmp_path / 'two.yaml'}",
         "data.value_labels.arguments.count=160",
         "pipeline.trunk=stages/world/checkpoint",
-        *(f"pipeline.steps.{name}=null" for name in ("judge", "judged_answers", "judged")),
-        *("pipeline.steps.exam.inputs.judge=null", "+pipeline.steps.exam.least=10"),
-        "pipeline.steps.evaluator.template=training/reward_models/reward.jinja",
-        "pipeline.steps.evaluator.frozen=[]",
+        "pipeline.reader=decoder",
+        *("pipeline.judged_answers=24", "+pipeline.steps.exam.least=10"),
         *(
             f"{'+' * (name == 'max_steps')}pipeline.steps.evaluator.args.{name}={value}"
             for name, value in {
-                "chat_template_path": "null",
                 "learning_rate": 2e-3,
                 "per_device_train_batch_size": 16,
                 "max_steps": 16,
@@ -252,5 +278,8 @@ def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
     assert metrics["counted"] == list(texts)
     change = metrics["differences"]["majority"]["macro_f1_classes"]
     assert change["low"] > 0, change
+    judge = metrics["models"]["judge"]
+    assert judge["dropped"] == {} and judge["dialogues"] == 24
+    assert all(each["accuracy"] > 0.8 for each in judge["principles"].values()), judge
     report = (done["report"].directory / "report.html").read_text()
     assert "F1 of the label 1" in report

@@ -54,3 +54,24 @@ def test_value_injection_in_two_phases(done):
     made = done("pipeline=value_injection")
     assert made["texts"].metrics["counts"].keys() <= {"to say", "never to say"}
     assert made["distance"].metrics["distances"]["models"].keys() == {"base", "argued", "injected"}
+
+
+def test_the_drift_of_a_training_is_measured_at_its_snapshots(done):
+    made = done(
+        "pipeline=value_filter",
+        "+pipeline/parts@pipeline=snapshots",
+        "pipeline.snapshots=2",
+        "data.held_out.limit=6",
+        "+model.sft.max_steps=3",
+    )
+    profile = made["profile"].metrics
+    assert profile["drift"]["steps"] == {"base": 0, "snapshot_1": 1, "snapshot_2": 2, "policy": 3}
+    scores = profile["drift"]["models"]
+    assert scores["policy"] == profile["profile"]["models"]["policy"]
+    assert list(profile["profile"]["models"]) == ["base", "policy"]
+    contents = {
+        made[name].model().content for name in ("base", "snapshot_1", "snapshot_2", "policy")
+    }
+    assert len(contents) == 4
+    page = (made["report"].directory / "report.html").read_text()
+    assert "snapshots of the training in grey" in page

@@ -1,5 +1,6 @@
 """Stage `value_profile`: a model that was steered to a value, what moved with it, and the page."""
 
+import itertools
 import random
 from xml.etree import ElementTree
 
@@ -20,7 +21,7 @@ THEORY = Selection(name="schwartz")
 CIRCLE = load("schwartz").theory.circle
 
 
-def rated(folder, name, shift=(), words=6, count=60, kinds=("",)):
+def rated(folder, name, shift=(), words=6, count=60, kinds=("",), inputs=None):
     """Answers around 0; those dimensions in `shift` are higher by that much."""
     rng = random.Random(7)
     rows = []
@@ -41,7 +42,8 @@ def rated(folder, name, shift=(), words=6, count=60, kinds=("",)):
                 model="evaluator",
             )
         )
-    return artifact(folder, name, Result(rows=rows, row_type=Rating), stage="score")
+    result = Result(rows=rows, row_type=Rating)
+    return artifact(folder, name, result, stage="score", inputs=inputs)
 
 
 def verdicts(folder, policies):
@@ -69,6 +71,14 @@ def verdicts(folder, policies):
                 )
             )
     return artifact(folder, "evaluation", Result(rows=rows, row_type=Verdict), stage="evaluate")
+
+
+def rated_policy(folder, name, shift, facts, evaluator):
+    """Ratings, by an evaluator that is a training too, of the answers of a model."""
+    policy = artifact(folder, f"{name}-model", Result(metrics=facts), stage="sft")
+    answers = artifact(folder, f"{name}-answers", Result(), inputs={"model": policy})
+    inputs = {"model": evaluator, "answers": answers}
+    return policy, rated(folder, name, [("power", shift)], inputs=inputs)
 
 
 def measured(folder, inputs, **options):
@@ -211,3 +221,71 @@ def test_drawings_of_few_many_and_endless_numbers():
     ElementTree.fromstring(circumplex(hostile, {}, {"<m>": dict.fromkeys(hostile, score)}, None))
     endless = {"value": 3.0, "low": float("-inf"), "high": float("inf")}
     ElementTree.fromstring(drift("<d>", ["a", "b"], [endless, score], None, (-1, 1)))
+
+
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory):
+    """A base, three snapshots in another order, the end of their training, and another model."""
+    folder = tmp_path_factory.mktemp("drift")
+    evaluator = artifact(folder, "evaluator", Result(metrics={"steps": 77}), stage="rule_model")
+    end, policy = rated_policy(folder, "policy", 0.6, {"steps": 40}, evaluator)
+    inputs = {"base": rated_policy(folder, "base", 0.0, {"steps": 90}, evaluator)[1]}
+    inputs["policy"] = policy
+    inputs["other"] = rated_policy(folder, "other", 0.1, {"steps": 40, "x": 1}, evaluator)[1]
+    for step in (30, 10, 20):
+        facts = {"training_step": step, "training": end.fingerprint}
+        name = f"snapshot_{step}"
+        inputs[name] = rated_policy(folder, name, step / 100, facts, evaluator)[1]
+    return measured(folder, inputs, target={"power": 0.9}, asked={"policy": "target"})
+
+
+def test_snapshots_of_a_training_stand_at_their_steps(drifting):
+    metrics = plain(drifting.metrics)
+    assert metrics["drift"]["steps"] == {
+        "base": 0,
+        "snapshot_10": 10,
+        "snapshot_20": 20,
+        "snapshot_30": 30,
+        "policy": 40,
+    }
+    power = {name: one["power"] for name, one in metrics["drift"]["models"].items()}
+    start = power["base"]["value"]
+    for step in (10, 20, 30):
+        score = power[f"snapshot_{step}"]
+        assert score["value"] == pytest.approx(start + step / 100)
+        assert score["low"] < score["value"] < score["high"] and score["n"] == 60
+    assert list(metrics["profile"]["models"]) == ["base", "policy", "other"]
+    assert list(metrics["effects"]) == ["policy", "other"], "no column for a snapshot"
+    assert list(metrics["fit"]) == ["base", "policy", "other"]
+
+
+def test_the_page_draws_the_drift_by_step(drifting):
+    view = value_profile_view("values", plain(drifting.metrics))
+    assert view["by_step"] and [one["name"] for one in view["models"]] == [
+        "base",
+        "policy",
+        "other",
+    ]
+    drawing = next(one["drawing"] for one in view["drifts"] if one["name"] == "power")
+    tree = ElementTree.fromstring(drawing)
+    dots = [one for one in tree if one.get("class") == "dot"]
+    places = [float(one.get("cx")) for one in dots]
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    assert len(dots) == 5 and max(gaps) - min(gaps) < 0.5 and min(gaps) > 0
+    assert {"0", "40"} <= {one.text for one in tree if one.tag == "text"}
+    assert [one.get("style") for one in dots].count("fill:var(--soft)") == 3
+    heights = [float(one.get("cy")) for one in dots]
+    assert heights == sorted(heights, reverse=True), "the value rises"
+    assert "stroke-dasharray" in drawing, "the target"
+    lines = [one for one in ElementTree.fromstring(view["circle"]) if one.get("class") == "profile"]
+    assert len(lines) == 4, "three models and the target, and no snapshot"
+
+
+def test_snapshots_of_two_trainings_are_models_like_any_other(tmp_path):
+    evaluator = artifact(tmp_path, "evaluator", Result(), stage="rule_model")
+    inputs = {"base": rated(tmp_path, "base")}
+    for training in ("a", "b"):
+        facts = {"training_step": 5, "training": training}
+        inputs[training] = rated_policy(tmp_path, training, 0.1, facts, evaluator)[1]
+    metrics = measured(tmp_path, inputs).metrics
+    assert metrics["drift"] == {} and list(metrics["profile"]["models"]) == ["base", "a", "b"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stages.guards.errors import UserError
 from stages.preferences.judging.rating import YES_NO, expected_rating, rescale_rating
+from stages.runtime.generation import Choice
 from stages.runtime.rows import Pair, Rating, Revision
 from tests.running import Seeded, run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator
@@ -98,6 +99,31 @@ def test_one_score_a_principle_and_their_weighted_mean(tmp_path):
     _, done = run_steps(steps, tmp_path, Seeded(scores=follows))
     assert done["rated"].rows(Rating)[0].scores == pytest.approx([0.8, -0.6, 0.8])
     assert done["rated"].manifest.calls.sent == 0, "another scaling is arithmetic"
+
+
+def test_an_untrained_judge_labels_a_value_by_three_options(tmp_path):
+    """Its score is P(supports) - P(opposes); where it was about to say something else, it abstains,
+    and the answer is dropped and counted.
+    """
+    by_value = {"Value: p0. ": (0.7, 0.1, 0.2), "Value: p1. ": (0.1, 0.6, 0.3)}
+
+    def labels(messages, options):
+        text = messages[0]["content"]
+        assert options == ("A", "B", "C") and "The response keeps rule number" in text
+        chances = next(each for start, each in by_value.items() if start in text)
+        mass = 1e-4 if "request number 3" in text else 1.0
+        return Choice([math.log(chance) for chance in chances], mass)
+
+    options = {
+        "template": "preferences/judging/value_label.jinja",
+        "scale": {"A": 1, "B": -1, "C": 0},
+    }
+    steps = rated(tmp_path, options)
+    steps["rated"]["constitution"] |= {"only": ["p0", "p1"]}
+    _, done = run_steps(steps, tmp_path, Seeded(scores=labels), max_failed=1.0)
+    rows = done["rated"].rows(Rating)
+    assert len(rows) == 8 and all(row.scores == pytest.approx([0.6, -0.5]) for row in rows)
+    assert sum(done["rated"].manifest.dropped.values()) == 2
 
 
 def test_revisions_are_rated_in_the_group_of_their_prompt(tmp_path):

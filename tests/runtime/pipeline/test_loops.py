@@ -90,3 +90,24 @@ def test_a_missing_key_and_a_repeated_name_are_refused():
         unroll_loops({"loop": {key: value for key, value in LOOP.items() if key != "give"}})
     with pytest.raises(UserError, match="two steps are called 'tuned_1'"):
         unroll_loops({"tuned_1": {"stage": "model"}, "loop": LOOP})
+
+
+def test_a_step_can_read_every_round():
+    profile = {
+        "stage": "value_profile",
+        "inputs": {"base": "x", "step_*": "drawn_*", "end": "loop"},
+    }
+    steps = unroll_loops({"loop": LOOP, "profile": profile})
+    assert steps["profile"]["inputs"] == {
+        "base": "x",
+        "step_1": "drawn_1",
+        "step_2": "drawn_2",
+        "step_3": "drawn_3",
+        "end": "tuned_3",
+    }
+    with pytest.raises(UserError, match=r"no step of a loop 'drown_\*'\. Did you mean 'drawn_\*'"):
+        unroll_loops({"loop": LOOP, "profile": {"stage": "x", "inputs": {"a_*": "drown_*"}}})
+    with pytest.raises(UserError, match="no step of a loop 'drawn'"):
+        unroll_loops({"loop": LOOP, "profile": {"stage": "x", "inputs": {"a_*": "drawn"}}})
+    left_out = {"stage": "x", "inputs": {"a_*": None}}
+    assert unroll_loops({"loop": LOOP, "profile": left_out})["profile"] == left_out
