@@ -24,9 +24,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Every file under its path from the root of the repository, as its links expect it."""
     theme = [file for file in files if file.src_dir != config.docs_dir]
     paths = sorted(path.relative_to(ROOT).as_posix() for path in linked_files())
-    pages = [
-        File(path, str(ROOT), config.site_dir, config.use_directory_urls) for path in paths
-    ]
+    pages = [File(path, str(ROOT), config.site_dir, config.use_directory_urls) for path in paths]
     return Files([*theme, *pages])
 
 

@@ -116,13 +116,14 @@ def test_modules_that_are_run_exist(page):
         module = command.split()[2]
         assert importlib.util.find_spec(module) is not None, module
         options = re.findall(r" (--[a-z-]+)", command.partition("#")[0])
-        assert [option for option in options if f'"{option}"' not in source_of(module)] == []
+        assert [option for option in options if option.strip("-") not in texts_in(module)] == []
 
 
-def source_of(module: str) -> str:
-    """The text of a module, or of what runs where it is a package."""
+def texts_in(module: str) -> set[str]:
+    """The quoted words in a module, or in all of a package: an option's name is one of them."""
     path = ROOT / module.replace(".", "/")
-    return (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    files = path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    return {word for file in files for word in re.findall(r'"(?:--)?([\w-]+)"', file.read_text())}
 
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
 """The drawings of a page as SVG files of their own, for slides, papers and documents.
 
-`python -m stages.report.exports.figures PAGE --out FOLDER`
+`python -m stages.report.exports.figures PLACE --out FOLDER`
 
-PAGE is a `report.html` of a run or of an ablation. A page's style sheet colours its drawings; each
-file gets the rules that it needs, in light colours and with values in place of variables, which
-programs other than browsers do not know. Signs without a label, such as marks in a legend, are no
-drawings and are left out.
+PLACE is the `report.html` of a run or of an ablation, or the folder of either in runs/. A page's
+style sheet colours its drawings; each file gets the rules that it needs, in light colours and with
+values in place of variables, which programs other than browsers do not know. Signs without a label,
+such as marks in a legend, are no drawings and are left out.
 """
 
 import argparse
@@ -15,10 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from stages.ablation.jobs import DONE, Record
 from stages.guards.console import open_console
 from stages.guards.disk import errors_of_writing, write_atomically
 from stages.guards.errors import UserError
-from stages.guards.files import read_text
+from stages.guards.files import exists, read_text
 
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _DRAWING = re.compile(r"<svg\b[^>]*\baria-label=.*?</svg>", re.DOTALL)
@@ -27,6 +30,8 @@ _BOX = re.compile(r'viewBox="(\S+) (\S+) (\S+) (\S+)"')
 _CLASSES = re.compile(r'class="([^"]*)"')
 _VARIABLE = re.compile(r"(--[\w-]+):\s*([^;}]+)")
 _USE = re.compile(r"var\((--[\w-]+)\)")
+_PAGE = "report.html"
+_FIX = f"give the {_PAGE} of a run or of an ablation, or the folder of either in runs/"
 _FONT = "font: 15px system-ui, sans-serif"
 
 
@@ -44,11 +49,13 @@ class Figure:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the drawings of a page and return the exit code: 0, or 2 for an error."""
     parser = argparse.ArgumentParser(prog="python -m stages.report.exports.figures")
-    parser.add_argument("page", type=Path, help="report.html of a run or of an ablation")
+    parser.add_argument(
+        "place", type=Path, help="report.html of a run or of an ablation, or a folder"
+    )
     parser.add_argument("--out", type=Path, default=Path("figures"), help="the folder to write to")
     options = parser.parse_args(arguments)
     try:
-        figures = read_figures(options.page)
+        figures = read_figures(page_of(options.place))
         with errors_of_writing(options.out):
             options.out.mkdir(parents=True, exist_ok=True)
         for figure in figures:
@@ -62,6 +69,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def page_of(place: Path) -> Path:
+    """The page itself; of a folder of a run or of an ablation, its report.
+
+    Raises:
+        UserError: the folder has none.
+    """
+    if not place.is_dir():
+        return place
+    pages = [place / _PAGE, place / "ablation" / _PAGE]
+    if exists(place / DONE):
+        try:
+            record = Record.model_validate_json(read_text(place / DONE))
+        except ValidationError:
+            raise UserError("it is damaged", where=str(place / DONE), fix="run it again") from None
+        pages += [Path(step.artifact) / _PAGE for step in record.steps.values()]
+    for page in pages:
+        if exists(page):
+            return page
+    raise UserError("the folder has no report", where=str(place), fix=_FIX)
+
+
 def read_figures(page: Path) -> list[Figure]:
     """The drawings of a page, in its order.
 
@@ -72,8 +100,7 @@ def read_figures(page: Path) -> list[Figure]:
     css = "\n".join(_STYLE.findall(html))
     drawings = _DRAWING.findall(html)
     if not drawings:
-        fix = "give the report.html of a run or of an ablation"
-        raise UserError("the page has no drawing", where=str(page), fix=fix)
+        raise UserError("the page has no drawing", where=str(page), fix=_FIX)
     return [figure_of(drawing, place, css) for place, drawing in enumerate(drawings, 1)]
 
 

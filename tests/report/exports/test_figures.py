@@ -1,10 +1,11 @@
-"""The drawings of a page stand alone: XML that needs neither the page's style sheet nor a browser."""
+"""The drawings of a page stand alone: XML that needs no style sheet and no browser."""
 
+import json
 import re
 from xml.etree import ElementTree
 
 from stages.report import page
-from stages.report.exports.figures import main, read_figures
+from stages.report.exports.figures import main, page_of, read_figures
 from stages.report.views.charts import trade_off
 
 RED = {"value": 0.4, "low": 0.3, "high": 0.5}
@@ -49,3 +50,18 @@ def test_the_command_writes_files_and_reports_a_page_without_drawings(tmp_path, 
     path.write_text("<html></html>")
     assert main([str(path), "--out", str(out)]) == 2
     assert "has no drawing" in capsys.readouterr().err
+
+
+def test_the_report_of_a_run_or_of_an_ablation_is_found_by_its_folder(tmp_path, capsys):
+    artifact = tmp_path / "report-1234"
+    sweep = tmp_path / "sweep" / "ablation"
+    run = tmp_path / "run"
+    for folder in (artifact, sweep, run):
+        folder.mkdir(parents=True)
+    reports = [write_page(artifact), write_page(sweep)]
+    steps = {"base": {"artifact": str(tmp_path / "base-1")}, "report": {"artifact": str(artifact)}}
+    record = {"variant": "full", "seed": 0, "steps": steps}
+    (run / "run.json").write_text(json.dumps(record))
+    assert [page_of(run), page_of(sweep.parent)] == reports
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "has no report" in capsys.readouterr().err
