@@ -4,8 +4,8 @@
 
 PLACE is the `report.html` of a run or of an ablation, or the folder of either in runs/. A page's
 style sheet colours its drawings; each file gets the rules that it needs, in light colours and with
-values in place of variables, which programs other than browsers do not know. Signs without a label,
-such as marks in a legend, are no drawings and are left out.
+the page's colours in place of variables. Left out are signs without a label, such as marks in a
+legend, and what is drawn a second time for narrow screens.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from stages.guards.files import exists, read_text
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _DRAWING = re.compile(r"<svg\b[^>]*\baria-label=.*?</svg>", re.DOTALL)
 _LABEL = re.compile(r'aria-label="([^"]*)"')
+_NARROW = re.compile(r'^<svg class="[^"]*\bnarrow\b')
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _BOX = re.compile(r'viewBox="(\S+) (\S+) (\S+) (\S+)"')
 _CLASSES = re.compile(r'class="([^"]*)"')
 _VARIABLE = re.compile(r"(--[\w-]+):\s*([^;}]+)")
@@ -97,8 +99,8 @@ def read_figures(page: Path) -> list[Figure]:
         UserError: the page cannot be read, or has no drawing.
     """
     html = read_text(page)
-    css = "\n".join(_STYLE.findall(html))
-    drawings = _DRAWING.findall(html)
+    css = _COMMENT.sub("", "\n".join(_STYLE.findall(html)))
+    drawings = [drawing for drawing in _DRAWING.findall(html) if not _NARROW.match(drawing)]
     if not drawings:
         raise UserError("the page has no drawing", where=str(page), fix=_FIX)
     return [figure_of(drawing, place, css) for place, drawing in enumerate(drawings, 1)]

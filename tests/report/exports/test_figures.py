@@ -15,10 +15,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def write_page(folder):
     """The style sheet of every page around one drawing, and a sign of a legend."""
-    css = (page.HERE / "report.css").read_text()
+    sheets = (page.HERE / "report.css", page.HERE / "sweep" / "sweep.css")
+    css = "\n".join(sheet.read_text() for sheet in sheets)
     points = [("base", RED, BLUE), ("policy", BLUE, RED)]
     drawing = trade_off(points, "violations", "evasive")
+    drawing = drawing.replace("</svg>", '<rect class="zone"/></svg>')
     sign = '<svg viewBox="0 0 16 16"><path d="M0 0"/></svg>'
+    sign += '<svg class="forest narrow" viewBox="0 0 9 9" aria-label="the same, narrow"></svg>'
     path = folder / "report.html"
     path.write_text(f"<html><style>{css}</style>{sign}{drawing}</html>")
     return path
@@ -35,6 +38,7 @@ def test_a_figure_has_all_that_it_needs(tmp_path):
     drawn = {name for element in root.iter() for name in element.get("class", "").split()}
     styled = set(re.findall(r"\.([a-z][\w-]*)", style))
     assert {"dot", "whisker", "tick"} <= styled & drawn
+    assert "svg .zone { fill: rgba(98, 101, 107, 0.13); }" in style
     assert "h1" not in style
     assert "var(" not in figure.svg
     assert "http" not in figure.svg.replace("http://www.w3.org/2000/svg", "")
