@@ -21,7 +21,7 @@ COMMANDS = [
 
 def in_folder(command, folder):
     """The command with its files and folders in another folder than Credo's own."""
-    return re.sub(r"(?<![\w/])(mine\.yaml|runs/|figures|diff\.html)", rf"{folder}/\1", command)
+    return re.sub(r"(?<![\w/.])(mine\.yaml|runs/|figures|diff\.html)", rf"{folder}/\1", command)
 
 
 def call(command, folder, monkeypatch):
