@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+DOCS   := $(VENV)/.docs-ready
 # PyPI's torch is the CUDA build; this index has the CPU build. Where it cannot be reached, pip's own
 # configuration decides.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -15,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow test-long smollm2 fuzz check lock clean
+.PHONY: help setup demo test test-fast test-slow test-long smollm2 fuzz check docs lock clean
 
 help:  ## show this text
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +55,14 @@ check: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS)  ## the pages as a site in runs/site; any warning ends it (mkdocs-material)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "runs/site/index.html"
+
+$(DOCS): $(READY) requirements/docs.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements/docs.txt
+	touch $@
+
 lock: $(READY)  ## resolve requirements/*.txt again from requirements/*.in
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements/cpu.in \
@@ -61,6 +70,8 @@ lock: $(READY)  ## resolve requirements/*.txt again from requirements/*.in
 	sed -i 's/^torch==\([0-9.]*\)+cpu/torch==\1/' requirements/cpu.txt
 	env -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements/gpu.in \
 	  --output-file requirements/gpu.txt
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements/docs.in \
+	  --output-file requirements/docs.txt
 
 clean:  ## delete runs and caches; the environment stays
 	rm -rf runs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,11 @@
 """README and docs say what is there: commands compose, links lead to files, paths exist."""
 
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,29 @@ def test_modules_that_are_run_exist(page):
     for command in commands(text, "python -m stages.") + commands(text, "python -m tests."):
         module = command.split()[2]
         assert importlib.util.find_spec(module) is not None, module
+        options = re.findall(r" (--[a-z-]+)", command.partition("#")[0])
+        assert [option for option in options if option.strip("-") not in texts_in(module)] == []
+
+
+def texts_in(module: str) -> set[str]:
+    """The quoted words in a module, or in all of a package: an option's name is one of them."""
+    path = ROOT / module.replace(".", "/")
+    files = path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    return {word for file in files for word in re.findall(r'"(?:--)?([\w-]+)"', file.read_text())}
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings(tmp_path):
+    """Links, anchors, and pages that the navigation forgets."""
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed; `make docs` installs it")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    for page in PAGES:
+        name = page.relative_to(ROOT).with_suffix(".html")
+        name = name.with_name(name.name.replace("README.html", "index.html"))
+        assert (tmp_path / name).is_file(), name
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=name_of)
