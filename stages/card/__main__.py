@@ -9,6 +9,7 @@ something differs.
 
 import argparse
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -19,7 +20,6 @@ from stages.card.against_run import (
     check_artifacts,
     check_identities,
     check_run,
-    evidence_of,
 )
 from stages.card.checks import (
     AGREES,
@@ -28,6 +28,7 @@ from stages.card.checks import (
     Check,
     not_checked,
 )
+from stages.card.evidence import evidence_of, is_evidence, restore
 from stages.card.facts import UNKNOWN, open_published, steps_of
 from stages.card.folder import write_folder
 from stages.card.recompute import closed_engines, recompute, store_of
@@ -125,21 +126,29 @@ def every_check(
     yield check_run(record, run)
     yield from check_artifacts(record, steps, artifacts)
     yield from check_identities(record, steps, closed_engines(config))
-    yield from recompute(
-        finished,
-        artifacts,
-        config,
-        options.store or store_of(run),
-    )
-    if options.model:
-        yield from resample(
-            options.folder,
-            record,
-            steps,
+    with tempfile.TemporaryDirectory() as scratch:
+        if is_evidence(run):
+            artifacts = restore(
+                options.folder,
+                record["policy"]["step"],
+                artifacts,
+                Path(scratch),
+            )
+        yield from recompute(
+            finished,
             artifacts,
-            options.requests,
-            partial(engines_of, config, options.generator),
+            config,
+            options.store or store_of(run),
         )
+        if options.model:
+            yield from resample(
+                options.folder,
+                record,
+                steps,
+                artifacts,
+                options.requests,
+                partial(engines_of, config, options.generator),
+            )
 
 
 def engines_of(config: Mapping[str, Any], generator: str) -> Engines:

@@ -6,7 +6,6 @@ leads to its fingerprint: the same constitution, data, templates and code of fun
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from stages.card.checks import (
@@ -17,21 +16,16 @@ from stages.card.checks import (
     differs,
     not_checked,
 )
+from stages.card.evidence import is_evidence
 from stages.card.facts import describe_run, describe_step
-from stages.card.record import EVIDENCE, steps_by_name
+from stages.card.record import steps_by_name
 from stages.guards.errors import UserError
-from stages.runs.records import LOGS, RunRecord
+from stages.runs.records import RunRecord
 from stages.runtime.artifacts import MODEL, Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.manifest import find_fault
 from stages.runtime.pipeline.plan import PlannedStep, explain_difference, identity_payload
 from stages.runtime.pipeline.steps import Step
-
-
-def evidence_of(folder: Path) -> RunRecord | None:
-    """Return the run that a published folder carries, or None."""
-    logs = sorted((folder / EVIDENCE / LOGS).glob("*"))
-    return RunRecord(logs[0], folder / EVIDENCE) if logs else None
 
 
 def check_run(
@@ -41,7 +35,7 @@ def check_run(
     """Return whether the run's own record says the same of its config, seed and commit."""
     recorded = dict(record["run"])
     here = as_plain(describe_run(run))
-    if run.folder.parent.parent.name == EVIDENCE:  # without Hydra's files and the status
+    if is_evidence(run):  # without Hydra's files and the status
         for name in ("started", "pipeline"):
             here.pop(name)
             recorded.pop(name)

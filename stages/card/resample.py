@@ -154,7 +154,7 @@ class Trial:
                 measures = len(_measures_of(metrics))
                 scorer = replace(evaluation, config=_strict(evaluation.config, measures))
                 judged = run_step(scorer, scored, evaluation.name)
-                yield from _compare_measures(judged.metrics, metrics)
+                yield from _compare_measures(judged.metrics)
             finally:
                 loop.run(engines.release())
                 store.close()
@@ -253,21 +253,18 @@ def _compare_texts(before: Artifact, again: Artifact, requests: int) -> Check:
     )
 
 
-def _compare_measures(
-    metrics: Mapping[str, Any],
-    published: Mapping[str, Any],
-) -> Iterator[Check]:
+def _compare_measures(metrics: Mapping[str, Any]) -> Iterator[Check]:
     changes = metrics["differences"][AGAIN][RECORDED]
     confidence = format_number(metrics["confidence"], 4)
     for measure, change in {"words": changes["words"], **changes["measures"]}.items():
         if not change:
             continue
-        numbers = {name: format_number(value, 4) for name, value in change.items() if value}
-        zero = format_number(0, 4)
-        after, earlier = (numbers.get(name, zero) for name in ("after", "before"))
-        low, high = (numbers.get(name, zero) for name in ("low", "high"))
-        line = f"{after} again, {earlier} recorded on the same {change['n']} requests; difference "
-        line += f"{low} to {high} at {confidence}"
+        low, high = (format_number(change[name], 4) for name in ("low", "high"))
+        line = f"difference {format_number(change['value'], 4)}, {low} to {high} at {confidence}, "
+        line += f"n {change['n']}"
+        if "after" in change:
+            after, before = (format_number(change[name], 4) for name in ("after", "before"))
+            line = f"{after} again, {before} recorded; {line}"
         is_chance = change["low"] <= 0 <= change["high"]
         what = f"{measure} from scratch"
         yield agrees(what, line) if is_chance else check_faults(what, [line])

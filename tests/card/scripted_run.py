@@ -34,8 +34,8 @@ async def open_speaker(name, model, options):
     return Speaker((Path(model.path) / "model.safetensors").read_bytes())
 
 
-def write_policy(folder: Path, weights: bytes) -> None:
-    fake_model(folder, weights)
+def write_policy(folder: Path) -> None:
+    fake_model(folder, GOOD)
     (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
 
 
@@ -66,32 +66,32 @@ def steps_of(root: Path) -> dict:
             "ground_truth": "tests.evaluation.fakes:check",
             "resamples": 100,
         },
-        "report": {"stage": "report", "inputs": {"evaluation": "evaluation"}},
     }
 
 
-def write_run(root: Path, weights: bytes = GOOD) -> dict:
-    """Run the steps, with a training that only leaves its model; return the artifacts."""
-    steps = steps_of(root)
-    before = {name: steps[name] for name in ("base", "requests", "answers")}
-    run_steps(before, root, opener=open_speaker)
-    planned, _ = run_steps(steps, root, opener=open_speaker, only_plan=True)
+def write_run(root: Path, steps=None, policy=None, opener=open_speaker, generator="scripted"):
+    """Run the steps, with a training that only leaves its model.
+
+    Args:
+        policy: writes the model into a folder; None: a scripted one.
+    """
+    steps = steps or steps_of(root)
+    planned, _ = run_steps(steps, root, opener=opener, only_plan=True)
     (plan,) = [one for one in planned if one.step.name == "policy"]
     folder = folder_of(root / "artifacts", "policy", plan.fingerprint)
-    write_policy(folder / "model", weights)
+    (policy or write_policy)(folder / "model")
     finish_artifact(folder, "policy", plan.payload, Result(metrics={"n": 3}), {})
-    _, artifacts = run_steps(steps, root, opener=open_speaker)
+    _, artifacts = run_steps(steps, root, opener=opener)
     config = {
         "seed": 0,
         "pipeline": {"steps": steps},
-        "generator": {"name": "scripted", "options": {}, "keep": 1},
-        "constitution": {"name": str(root / "files" / "tiny.yaml")},
+        "generator": {"name": generator, "options": {}, "keep": 1},
+        "constitution": steps["evaluation"]["constitution"],
         "runs_dir": str(root),
         "store": str(root / "calls.sqlite"),
     }
     git = {"commit": "0123abc", "changed_files": 0}
     record(root / "logs" / NEWER, artifacts, config=config, git=git, versions={"python": "3"})
-    return artifacts
 
 
 def edit_manifest(folder: Path, edit) -> None:
