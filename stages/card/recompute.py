@@ -45,6 +45,10 @@ NEAR_ANSWERS = 1e-4
 the same time, in two batches, its rows hold both answers, and the store the first.
 """
 SIGNS = ("fell", "rose")
+UNSTORED = (
+    "a question that it asks is not in the call store: the store is another one or was "
+    "pruned, or the step's inputs are not those of the run"
+)
 
 
 class NotStored(Exception):
@@ -172,7 +176,7 @@ def _each(
                 inputs = {key: available[source] for key, source in step.inputs.items()}
                 result = step.contract.run(step.config, inputs, context)
             except NotStored:
-                yield not_checked(what, "an answer that it needs is not in the call store")
+                yield not_checked(what, UNSTORED)
                 continue
             except UserError as error:
                 yield not_checked(what, f"it cannot run here: {str(error).partition(chr(10))[0]}")
