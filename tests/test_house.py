@@ -17,6 +17,7 @@ MODULES = sorted((ROOT / "stages").rglob("*.py"))
 # From the top floor down: a room may import from itself and from the rooms below it. An inner room
 # stands above the files of the room around it.
 FLOORS = [
+    "card",
     "chat",
     "runs",
     "compare",

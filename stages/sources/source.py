@@ -35,6 +35,8 @@ class Source:
     """Of a Hub dataset: a folder of files, such as hh-rlhf's `harmless-base`."""
     split: Text = "train"
     """Of a Hub dataset: which split to read."""
+    license: Text | None = machine(None)
+    """The licence of the texts, such as `cc-by-4.0`, for the card of a model; null: not known."""
     describe: bool = machine(False)
     """Show in every plan and run what was recognised: the form, rows, drops, and an example."""
 
