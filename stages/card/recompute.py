@@ -131,8 +131,8 @@ def collect_calls(
     """Copy the stored answers that the steps of a run need to be recomputed."""
     copy = CallStore(target)
     try:
-        with tempfile.TemporaryDirectory() as folder, open_copy(store, Path(folder)) as whole:
-            source = CopyingStore(whole.path, copy)
+        with tempfile.TemporaryDirectory() as folder, open_copy(store, Path(folder)):
+            source = CopyingStore(Path(folder) / CALLS, copy)
             try:
                 for _ in _each(
                     published.steps,
