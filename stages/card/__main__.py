@@ -217,8 +217,7 @@ def _verify_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--store",
-        type=Path,
-        metavar="PATH",
+        metavar="PLACE",
         help="the call store (default: the run's)",
     )
     parser.add_argument(

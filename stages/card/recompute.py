@@ -58,8 +58,8 @@ class NotStored(Exception):
 class CopyingStore(CallStore):
     """A store that copies each answer which it gives into another store."""
 
-    def __init__(self, path: Path, copy: CallStore):
-        super().__init__(path)
+    def __init__(self, place: Path, copy: CallStore, behind: str | None):
+        super().__init__(place, behind)
         self._copy = copy
 
     def get(
@@ -74,10 +74,10 @@ class CopyingStore(CallStore):
         return answer
 
 
-def store_of(run: RunRecord) -> Path:
-    """Return the call store of a run; that of evidence lies beside its artifacts."""
+def store_of(run: RunRecord) -> str:
+    """Return the place of a run's call store; that of evidence lies beside its artifacts."""
     beside = run.runs_dir / CALLS
-    return beside if beside.is_file() else Path(run.config.get("store") or beside)
+    return str(beside if beside.is_file() else run.config.get("store") or beside)
 
 
 def closed_engines(config: Mapping[str, Any]) -> Engines:
@@ -96,16 +96,24 @@ def closed_engines(config: Mapping[str, Any]) -> Engines:
 
 @contextmanager
 def open_copy(
-    path: Path,
+    place: str,
     scratch: Path,
+    copy_to: CallStore | None = None,
 ) -> Iterator[CallStore]:
-    """Open a copy of a call store, so that the original stays as it is; an empty one if none is."""
+    """Open a copy of a call store, so that the original stays as it is; an empty one if none is.
+
+    Args:
+        place: a file, which is copied, or the address of a server, which is read behind a new file.
+        copy_to: a store that gets each answer which is read.
+    """
     copy = scratch / CALLS
-    for ending in ("", "-wal"):
-        source = Path(f"{path}{ending}")
+    is_server = "://" in place
+    for ending in () if is_server else ("", "-wal"):
+        source = Path(f"{place}{ending}")
         if source.is_file():
             shutil.copyfile(source, f"{copy}{ending}")
-    store = CallStore(copy)
+    behind = place if is_server else None
+    store = CopyingStore(copy, copy_to, behind) if copy_to else CallStore(copy, behind)
     try:
         yield store
     finally:
@@ -116,7 +124,7 @@ def recompute(
     steps: Mapping[str, Step],
     artifacts: Mapping[str, Artifact],
     config: Mapping[str, Any],
-    store: Path,
+    store: str,
 ) -> Iterator[Check]:
     """Yield for each step whether it gives the same rows and numbers again."""
     with tempfile.TemporaryDirectory() as folder, open_copy(store, Path(folder)) as copy:
@@ -125,25 +133,24 @@ def recompute(
 
 def collect_calls(
     published: Published,
-    store: Path,
+    store: str,
     target: Path,
 ) -> None:
     """Copy the stored answers that the steps of a run need to be recomputed."""
     copy = CallStore(target)
     try:
-        with tempfile.TemporaryDirectory() as folder, open_copy(store, Path(folder)):
-            source = CopyingStore(Path(folder) / CALLS, copy)
-            try:
-                for _ in _each(
-                    published.steps,
-                    published.artifacts,
-                    published.run.config,
-                    source,
-                    Path(folder),
-                ):
-                    pass
-            finally:
-                source.close()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_copy(store, Path(folder), copy_to=copy) as source,
+        ):
+            for _ in _each(
+                published.steps,
+                published.artifacts,
+                published.run.config,
+                source,
+                Path(folder),
+            ):
+                pass
     finally:
         copy.close()
 

@@ -66,6 +66,10 @@ class RatedAnswers:
         """Return the mean profile of all answers."""
         return [fmean(column) for column in zip(*self.profiles, strict=True)]
 
+    def words(self) -> dict[str, float]:
+        """Return the mean number of words of an answer, by request."""
+        return self.by_request(len(row.response.split()) for row in self.rows)
+
     def signs(self) -> dict[str, dict[str, float]]:
         """Return, by request, shares that show what answers leave out, and that they repeat."""
         silent = silent_share(self.profiles, self.aim.threshold)

@@ -8,6 +8,7 @@ evaluator and `each: true`, `rate`, `function_ratings`); the first one is the ba
     profile       {models, differences} by dimension: the mean score
     signs         {models, differences}: the share of dimensions that an answer is silent on,
                   refusals, and repetition
+    length        {models, differences}: words of an answer
     likelihood    {models, differences}: nats a token of the answers under `reference`, whose
                   exponential is the perplexity: rising, it shows that texts fall apart
     of_profiles   {policy: {target: the distance of the mean profile}}
@@ -17,7 +18,9 @@ evaluator and `each: true`, `rate`, `function_ratings`); the first one is the ba
 at one, is *nearest* to it if no other policy has a smaller mean distance, and *clearly* so if each
 paired difference excludes 0. That is the confusion matrix of several alignments. The silent share
 and the refusals are tripwires: the published distance is met best by a text that says nothing
-(`stages/values/distance.py`).
+(`stages/values/distance.py`). Length is one, too: where an evaluator reads other values in longer
+answers, a policy comes nearer by its length alone. Warnings name a policy whose answers are of
+another length, or less likely under the reference.
 """
 
 from collections import Counter
@@ -51,9 +54,14 @@ TITLES = {
     "distances": ("mean distance of an answer", "target"),
     "profile": ("mean score", "dimension"),
     "signs": ("what answers leave out", "share"),
+    "length": ("length of an answer", "measure"),
     "likelihood": ("nats a token under the reference", "measure"),
 }
 """By metric, the title of its table and the name of its first column."""
+LENGTH_RATIO = 1.5
+"""How many times as long or as short answers are that are called of another length."""
+LESS_LIKELY = 0.3
+"""Nats a token from which answers are called less likely: a perplexity 1.35 times as high."""
 PLAIN: dict[str, Any] = {"factor": 1, "places": 2}
 """How a number is written that is no share."""
 
@@ -123,11 +131,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "distances": {},
         "profile": {},
         "signs": {},
+        "length": {},
     }
     for name, answers in policies.items():
         measures["distances"][name] = _distances(answers, targets, config)
         measures["profile"][name] = answers.profile()
         measures["signs"][name] = answers.signs()
+        measures["length"][name] = {"words": answers.words()}
     if REFERENCE in inputs:
         reference = inputs[REFERENCE].model()
         measures["likelihood"] = _likelihoods(policies, reference, context)
@@ -151,12 +161,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=metrics,
         tables=tables,
-        warnings=[*config.doubt_kinds(kinds), *config.doubts(list(targets.values()))],
+        warnings=[
+            *config.doubt_kinds(kinds),
+            *config.doubts(list(targets.values())),
+            *doubt_form(metrics),
+        ],
     )
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     optional={REFERENCE: Model, "*": Rating},
@@ -165,6 +179,30 @@ STAGE = Stage(
     foresee=foresee_kinds,
     identity=identity,
 )
+
+
+def doubt_form(metrics: Mapping[str, Any]) -> list[str]:
+    """Return warnings on policies whose answers have another form than those of the baseline."""
+    warnings = []
+    models = metrics["length"]["models"]
+    baseline = next(iter(models))
+    before = models[baseline]["words"]["value"]
+    for name, changes in metrics["length"].get("differences", {}).items():
+        after = models[name]["words"]["value"]
+        is_clear = changes["words"]["low"] > 0 or changes["words"]["high"] < 0
+        if is_clear and max(after, before) > LENGTH_RATIO * min(after, before):
+            warnings.append(
+                f"the answers of {name} have {after:.1f} words, those of {baseline} {before:.1f}: "
+                "what looks like other values may be another length"
+            )
+    for name, changes in metrics.get("likelihood", {}).get("differences", {}).items():
+        change = changes["nats a token"]
+        if change["low"] > 0 and change["value"] > LESS_LIKELY:
+            warnings.append(
+                f"the answers of {name} are {change['value']:.2f} nats a token less likely under "
+                f"the reference than those of {baseline}: read some, they may fall apart"
+            )
+    return warnings
 
 
 def _distances(

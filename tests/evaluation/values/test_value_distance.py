@@ -85,3 +85,29 @@ def test_faults(tmp_path):
     partly = [rated("x", [1], principles=["power"])]
     with pytest.raises(UserError, match="no answer has a score for each dimension"):
         measure(tmp_path / "c", {"base": partly})
+
+
+def test_another_length_is_said(tmp_path):
+    long = policy([0.1, -0.1], response="one two three four five six seven eight")
+    short = policy([0.8, -0.6], response="one two")
+    alike = policy([0.8, -0.6], response="one two three four five six seven eight nine")
+    result = measure(tmp_path, {"base": long, "short": short, "alike": alike})
+    words = result.metrics["length"]["models"]
+    assert [words[name]["words"]["value"] for name in words] == [8, 2, 9]
+    (warning,) = result.warnings
+    assert warning.startswith("the answers of short have 2.0 words, those of base 8.0")
+
+
+def test_less_likely_answers_are_said():
+    from stages.evaluation.values.value_distance import doubt_form
+
+    length = {"models": {"base": {"words": {"value": 9.0}}}}
+    changes = {
+        "apart": {"nats a token": {"value": 1.09, "low": 0.91, "high": 1.28}},
+        "a little": {"nats a token": {"value": 0.1, "low": 0.05, "high": 0.2}},
+        "unclear": {"nats a token": {"value": 0.9, "low": -0.1, "high": 1.9}},
+        "likelier": {"nats a token": {"value": -0.9, "low": -1.1, "high": -0.5}},
+    }
+    metrics = {"length": length, "likelihood": {"differences": changes}}
+    (warning,) = doubt_form(metrics)
+    assert warning.startswith("the answers of apart are 1.09 nats a token less likely")
