@@ -2,7 +2,7 @@
 // The rows that changed: filters, and a page of entries at a time. Texts are shown as text only.
 (() => {
   const element = (id) => document.getElementById(id);
-  const data = JSON.parse(element("rows").textContent), logs = JSON.parse(element("logs").textContent);
+  const data = JSON.parse(element("rows_data").textContent), logs = JSON.parse(element("logs_data").textContent);
   const [comparison, direction, search, count, entries, back, on] = ["comparison", "direction", "search", "count", "entries", "back", "on"].map(element);
   const SIZE = 20;
   let start = 0;

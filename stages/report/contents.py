@@ -1,7 +1,8 @@
 """The table of contents of a page: its headings become the targets of links.
 
 In: the page's content as HTML. Out: the same with an `id` in every `<h2>`, and the links. Texts of
-models and users are escaped in the HTML, so none of them can be taken for a heading.
+models and users are escaped in the HTML, so none of them can be taken for a heading. No heading
+takes the id of another element; data outside of the content have ids with `_`, which none has.
 """
 
 import re
@@ -10,13 +11,14 @@ from markupsafe import Markup
 
 _HEADING = re.compile(r"<h2([^>]*)>(.*?)</h2>", re.DOTALL)
 _NOTE = re.compile(r'<span class="note">(.*?)</span>', re.DOTALL)
+_ID = re.compile(r'<[^>]* id="([^"]*)"')
 _NO_LETTERS = re.compile(r"[^a-z0-9]+")
 
 
 def with_contents(html: str) -> tuple[Markup, list[tuple[str, str]]]:
     """The HTML with an id in each heading, and (id, title) of each."""
     links: list[tuple[str, str]] = []
-    used: set[str] = set()
+    used = set(_ID.findall(html))  # of the controls that a page's script looks for
 
     def name(heading: re.Match[str]) -> str:
         attributes, inside = heading.groups()

@@ -1,7 +1,7 @@
 "use strict";
 // The browser of rows. Texts of models and users reach the page by textContent alone, never as markup.
 (() => {
-  const data = document.getElementById("rows");
+  const data = document.getElementById("rows_data");
   if (!data) return;
   const sections = JSON.parse(data.textContent), blocks = document.getElementsByClassName("block");
   const PAGE = 25, MOST_WORDS = 700, KEPT = 8, SLICE = 12;  // opened blocks that are kept; milliseconds of work at a time

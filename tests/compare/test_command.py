@@ -7,6 +7,7 @@ import pytest
 
 from stages.compare.__main__ import main
 from tests.compare import logs_of_tools as tools
+from tests.report.test_report import BROWSER, browse
 
 REWARDS = [1.0] * 30 + [0.0] * 10
 WORSE = [1.0] * 12 + [0.0] * 28
@@ -17,7 +18,8 @@ def compare(tmp_path, *arguments: str) -> int:
 
 
 def data_of(page: str) -> dict:
-    found = re.search(r'<script type="application/json" id="rows">(.*?)</script>', page, re.DOTALL)
+    script = r'<script type="application/json" id="rows_data">(.*?)</script>'
+    found = re.search(script, page, re.DOTALL)
     assert found
     return json.loads(found[1])
 
@@ -70,3 +72,13 @@ def test_mistakes_are_said_in_a_line_and_a_fix(tmp_path, capsys):
     assert compare(tmp_path, str(folder)) == 2
     assert "name two logs or more" in capsys.readouterr().err
     assert not (tmp_path / "c.html").exists()
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium here: the page's script is not run")
+def test_the_rows_that_changed_are_shown(tmp_path):
+    first = tools.verifiers(tmp_path / "one" / "run", REWARDS)
+    second = tools.verifiers(tmp_path / "two" / "run", WORSE)
+    assert compare(tmp_path, str(first), f"tuned={second}") == 0
+    drawn, errors = browse(tmp_path / "c.html", "", tmp_path)
+    assert not errors
+    assert "1 to 20 of 36" in drawn and drawn.count('class="card entry"') == 20

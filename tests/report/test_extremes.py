@@ -230,6 +230,14 @@ def test_contents_lead_to_every_heading(tmp_path):
     assert set(links) <= targets and page_html.count("<h2") == len(links) - 1
 
 
+def test_no_heading_takes_the_id_of_a_control():
+    content = '<h2>Search</h2><input id="search"><h2>Rows data</h2><h2>Search</h2>'
+    html, links = with_contents(content)
+    assert [target for target, _ in links] == ["search-2", "rows-data", "search-3"]
+    ids = re.findall(r'id="([^"]*)"', html)
+    assert len(set(ids)) == len(ids) == 4
+
+
 def test_a_name_breaks_after_its_marks_and_stays_a_text():
     assert breakable("a_b/c <i>") == "a_<wbr>b/<wbr>c &lt;i&gt;"
     assert breakable("__a__") == "__<wbr>a__"
