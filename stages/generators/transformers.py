@@ -46,7 +46,6 @@ class TransformersGenerator:
     """A loaded model and the queue before it."""
 
     def __init__(self, network: Any, renderer: Renderer, options: Options):
-        self.network = network
         self.renderer = renderer
         self.options = options
         self.decoder: Decoder = open_decoder(network, options.graphs)
@@ -73,7 +72,6 @@ class TransformersGenerator:
         if self._worker:
             self._worker.cancel()
         await asyncio.to_thread(self._thread.shutdown)
-        self.network = None
         self.decoder = Decoder(None)
         gc.collect()
         import torch
@@ -135,7 +133,7 @@ class TransformersGenerator:
 
     def _answer(self, batch: Sequence[Request]) -> list[Any]:
         if batch[0].options:
-            return score(self.network, self.renderer, batch)
+            return score(self.decoder.network, self.renderer, batch)
         return sample(self.decoder, self.renderer, batch)
 
 

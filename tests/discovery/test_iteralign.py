@@ -77,7 +77,7 @@ def run(folder, prompts, speechless="none"):
     """
     trained = []
 
-    def run_training(inputs, context, build, dropped=()):
+    def run_training(config, inputs, context, build, dropped=()):
         trained.append(context.step)
         fake_model(context.directory / "model", context.step.encode())
         return sft.Result(metrics={"n": 1}, dropped=list(dropped))

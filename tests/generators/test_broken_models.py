@@ -30,14 +30,14 @@ def path(tmp_path_factory):
 @pytest.mark.parametrize("value", ["nan", "inf"])
 async def test_numbers_that_are_not_finite_are_no_answer(path, value):
     generator = await open_generator("transformers", find_model(str(path)), {})
-    plain = generator.network.forward
+    plain = generator.decoder.network.forward
 
     def broken(**arguments):
         output = plain(**arguments)
         output.logits[0] = float(value)  # of one row in the batch
         return output
 
-    generator.network.forward = broken
+    generator.decoder.network.forward = broken
     try:
         for temperature in (0.0, 1.0):
             sampling = Sampling(temperature, max_tokens=4)

@@ -33,7 +33,7 @@ async def test_an_answer_ends_at_the_templates_end_of_turn(name, tmp_path):
     generator = await opened(build_chat_model(tmp_path, name))
     end = generator.renderer.chat.end_token
     assert end not in {generator.renderer.tokenizer.eos_token_id}
-    network = generator.network
+    network = generator.decoder.network
     calls = 0
 
     def forward(**arguments):
@@ -51,12 +51,12 @@ async def test_an_answer_ends_at_the_templates_end_of_turn(name, tmp_path):
         def __call__(self, **arguments):
             return forward(**arguments)
 
-    generator.network = Scripted()
+    generator.decoder.network = Scripted()
     with torch.inference_mode():
         answer = await generator.complete([ASK], Sampling(max_tokens=9, temperature=0), 0)
     assert answer.finish_reason == "stop" and answer.completion_tokens == 3
     assert len(answer.text) == 2  # without the mark
-    generator.network = network
+    generator.decoder.network = network
     await generator.close()
 
 
@@ -76,7 +76,7 @@ async def test_options_are_scored_where_answers_begin(name, tmp_path):
     ids = tokenizer(request + behind, add_special_tokens=False)["input_ids"]
     letters = tokenizer.convert_tokens_to_ids(["A", "B"])
     with torch.inference_mode():
-        logits = generator.network(torch.tensor([ids])).logits[0, -1].double()
+        logits = generator.decoder.network(torch.tensor([ids])).logits[0, -1].double()
     expected = torch.log_softmax(logits[letters], -1).tolist()
     chosen = await generator.choose([ASK], ["A", "B"])
     logprobs = getattr(chosen, "logprobs", chosen)

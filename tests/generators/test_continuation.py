@@ -38,7 +38,7 @@ async def test_what_follows_a_beginning_is_what_the_model_writes_behind_it(gener
     before = renderer.prompt(ASKED)
     ids = renderer.prompt(ASKED, prefix)
     assert ids[: len(before)] == before and renderer.text(ids[len(before) :]) == prefix
-    own = generator.network.generate(
+    own = generator.decoder.network.generate(
         torch.tensor([ids]), max_new_tokens=6, do_sample=False, pad_token_id=0
     )[0].tolist()
     ours = await generator.complete(ASKED, GREEDY, 0, prefix=prefix)

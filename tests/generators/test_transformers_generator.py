@@ -55,7 +55,7 @@ async def test_greedy_agrees_with_transformers_own_generate(generator):
 
     for prompt in PROMPTS[:4]:
         ids = generator.renderer.prompt(prompt)
-        own = generator.network.generate(
+        own = generator.decoder.network.generate(
             torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0
         )[0, len(ids) :]
         ours = await generator.complete(prompt, Sampling(max_tokens=10, temperature=0), 0)
@@ -68,7 +68,7 @@ async def test_samples_follow_the_models_probabilities(generator):
 
     with torch.inference_mode():
         ids = generator.renderer.prompt(PROMPTS[0])
-        chances = generator.network(torch.tensor([ids])).logits[0, -1].softmax(-1)
+        chances = generator.decoder.network(torch.tensor([ids])).logits[0, -1].softmax(-1)
     words = [generator.renderer.text([token]) for token in range(len(chances))]
     word = words[int(chances.argmax())]
     drawn = await asyncio.gather(
@@ -113,7 +113,7 @@ async def test_the_mass_is_the_share_of_the_whole_vocabulary(generator):
 
     ids = generator.renderer.prompt(PROMPTS[0])
     with torch.inference_mode():
-        logits = generator.network(torch.tensor([ids])).logits[0, -1].double().numpy()
+        logits = generator.decoder.network(torch.tensor([ids])).logits[0, -1].double().numpy()
     weights = np.exp(logits - logits.max())
     options = generator.renderer.option_ids(["A", "B"])
     choice = await generator.choose(PROMPTS[0], ["A", "B"])
@@ -189,7 +189,7 @@ async def test_texts_at_fixed_places_are_the_same_texts(path):
     texts = {}
     for kind in (Decoder, GraphDecoder):
         opened = await open_generator("transformers", find_model(str(path)), {"max_batch": 11})
-        opened.decoder = kind(opened.network)
+        opened.decoder = kind(opened.decoder.network)
         for wave in range(2):
             texts[kind, wave] = await asyncio.gather(
                 *[opened.complete(p, sampling, seed + wave) for seed, p in enumerate(PROMPTS)],
@@ -214,7 +214,7 @@ async def test_a_model_without_a_plain_cache_is_written_without_graphs(generator
 
     greedy = Sampling(max_tokens=6, temperature=0)
     expected = await generator.complete(PROMPTS[0], greedy, 0)
-    generator.decoder = GraphDecoder(generator.network)
+    generator.decoder = GraphDecoder(generator.decoder.network)
     read = Decoder.read
 
     def read_otherwise(self, ids, mask, room):

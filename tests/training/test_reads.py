@@ -59,7 +59,7 @@ def test_no_other_column_changes_what_is_learnt(artifact, context, monkeypatch, 
     stage = module.STAGE
     config = stage.config(**options)
 
-    def stop(inputs, context, build, dropped, **_):
+    def stop(config, inputs, context, build, dropped, **_):
         cells = [cell.cell_contents for cell in build.__closure__]
         raise Read([cell for cell in cells if isinstance(cell, list | dict)], dropped)
 

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     console = open_console()
     for figure in figures:
-        console.print(f"{options.out / figure.name}.svg", markup=False, soft_wrap=True)
+        console.print(f"{options.out / figure.name}.svg")
     return 0
 
 

@@ -59,9 +59,9 @@ class Trainings:
         self.steps = []
         original = sft.run_training
 
-        def count(inputs, context, build, **options):
+        def count(config, inputs, context, build, **options):
             self.steps.append(context.step)
-            return original(inputs, context, build, **options)
+            return original(config, inputs, context, build, **options)
 
         monkeypatch.setattr(sft, "run_training", count)
 
@@ -233,7 +233,7 @@ def test_where_the_disk_has_no_further_names_files_are_copied(tmp_path, steps, s
     def refuse(*_):
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr(planning.os, "link", refuse)
+    monkeypatch.setattr("os.link", refuse)
     _, after, _, _ = run(steps, tmp_path)
     folders = before["tuned"].directory / "model", after["tuned"].directory / "model"
     assert seen == ["tuned"]
@@ -271,8 +271,8 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, steps, seen, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
-        patch.setattr(planning.os, "link", refuse)
-        patch.setattr(planning.shutil, "copyfile", refuse)
+        patch.setattr("os.link", refuse)
+        patch.setattr("shutil.copyfile", refuse)
         run(steps, tmp_path)
     _, after, _, calls = run(steps, tmp_path)
     assert after["tuned"].manifest.copy_of and seen == ["tuned"] and not calls
