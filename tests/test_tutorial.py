@@ -77,6 +77,7 @@ def test_the_pictures_are_small_and_drawn_by_a_report():
         assert ElementTree.fromstring(picture.read_text()).get("aria-label")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"

@@ -227,6 +227,7 @@ def test_a_survey_behind_a_server_gets_the_answers_it_gets_here(server, tmp_path
         assert there["scores"].keys() == here["scores"].keys()
 
 
+@pytest.mark.long
 def test_a_server_that_the_run_starts_answers_and_ends():
     asyncio.run(a_replica_answers())
 

@@ -8,6 +8,7 @@ from tests.embedded import ROOT, TINY, run_config
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(
         not (ROOT / "stages/world/checkpoint/model.safetensors").exists(),
         reason="no embedded model",
