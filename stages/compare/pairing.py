@@ -127,7 +127,19 @@ def compare_logs(
         raise _nothing_in_common(logs)
     rows = _correct(rows, correction, 1 - confidence)
     matching = [note for other in logs[1:] for note in _matching(logs[0], other, names)]
-    return Comparison(logs, rows, correction, confidence, matching + notes)
+    alike = [note for other in logs[1:] for note in _not_alike(logs[0], other)]
+    return Comparison(logs, rows, correction, confidence, alike + matching + notes)
+
+
+def _not_alike(reference: Log, other: Log) -> Iterator[str]:
+    """Say what measured one of them and not the other."""
+    both = reference.measured_by.keys() & other.measured_by.keys()
+    different = [name for name in both if reference.measured_by[name] != other.measured_by[name]]
+    if different:
+        yield (
+            f"{other.name} and {reference.name} were not measured alike "
+            f"({', '.join(sorted(different))}): a difference may be one of the measurement"
+        )
 
 
 def _shared_metrics(

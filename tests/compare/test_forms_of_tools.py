@@ -1,11 +1,15 @@
 """Readers of published forms: each gives the tool's own number on its own file."""
 
+import json
 import math
+import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from stages.compare.logs.open_logs import open_logs
+from stages.compare.pairing import compare_logs
 from stages.evaluation.measures import summarise
 from stages.evaluation.verdict_values import Counted
 from stages.guards.errors import UserError
@@ -14,6 +18,8 @@ from stages.runtime.rows import Verdict
 from stages.statistics.intervals import Intervals
 from tests.compare import logs_of_tools as tools
 from tests.evaluation import fakes
+
+FILES = Path(__file__).parent / "files"
 
 
 def test_verifiers_own_means_come_out_of_its_rows(tmp_path):
@@ -114,7 +120,7 @@ def verdict(policy: str, number: int, violated: bool) -> Verdict:
     )
 
 
-def evaluation(folder, broken: dict[str, set[int]]):
+def evaluation(folder, broken: dict[str, set[int]], words="Be kind."):
     """An artifact of `evaluate`; `broken` names the requests on which a policy breaks the rule."""
     measured = {}
     for policy, places in broken.items():
@@ -124,6 +130,7 @@ def evaluation(folder, broken: dict[str, set[int]]):
     metrics = summarise(measured, [], counted, False, Intervals(100, 0.95, 0))
     rows = [row for pairs in measured.values() for _, row in pairs]
     options = {"counted": ["harm-1"], "helpful_kinds": [], "harmless_kinds": []}
+    options["constitution"] = {"harm-1": {"text": words}}
     result = Result(rows=rows, row_type=Verdict, metrics=metrics)
     return fakes.artifact(folder, "evaluation", result, stage="evaluate", options=options)
 
@@ -142,6 +149,30 @@ def test_a_run_of_credo_gives_its_policies_with_its_own_numbers(tmp_path):
         for log in (base, policy):
             assert {"any_violation", "violates harm-1"} <= log.reported.keys()
             assert list(log.remarks()) == []
+
+
+def test_runs_under_other_principles_are_not_measured_alike(tmp_path):
+    logs = []
+    for number, words in enumerate(["Be kind.", "Be kind.", "Be terse."]):
+        artifact = evaluation(tmp_path / str(number), {"rl": {1, number}}, words)
+        logs += open_logs(artifact.directory, f"run{number}")
+    notes = compare_logs(logs).notes
+    assert [note for note in notes if "not measured alike" in note] == [
+        "run2 rl and run0 rl were not measured alike (principles): "
+        "a difference may be one of the measurement"
+    ]
+
+
+def test_logs_of_lm_eval_with_other_shots_are_not_measured_alike(tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(FILES / "lm_eval" / "world", tmp_path / name)
+    (results,) = (tmp_path / "two").rglob("results_*.json")
+    facts = json.loads(results.read_text())
+    facts["n-shot"] = {"tiny_sums": 5}
+    results.write_text(json.dumps(facts))
+    logs = [*open_logs(tmp_path / "one", "one"), *open_logs(tmp_path / "two", "two")]
+    notes = compare_logs(logs).notes
+    assert any("not measured alike (shots of tiny_sums)" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def _policies(
         texts.setdefault(row.policy, []).append(row)
     for place, policy in enumerate(policies):
         log = Log(f"{name} {policy}".strip(), TOOL, artifact.directory)
+        log.measured_by = _measured_by(artifact)
         for row in texts.get(policy, []):
             log.add(row.prompt_id, row.prompt, row.response, {})
         for metric, values in policy_values(artifact, place).items():
@@ -80,6 +81,17 @@ def _policies(
                 log.scores[metric] = list(values.items())
         log.reported.update(_reported(policies[policy], artifact.metrics["measured_by"]))
         yield log
+
+
+def _measured_by(artifact: Artifact) -> dict[str, str]:
+    """The principles, the questions and the judge of an evaluation."""
+    payload = artifact.manifest.payload
+    facts = {
+        "principles": payload.options.get("constitution"),
+        "questions": payload.options.get("templates"),
+        "judge": (payload.inputs or {}).get("judge"),
+    }
+    return {name: str(fact) for name, fact in facts.items() if fact}
 
 
 def _reported(

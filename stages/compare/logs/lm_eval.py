@@ -24,6 +24,8 @@ from stages.sources.records import read_file
 FILE = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
 TOOL = "lm-eval"
 NO_FILTER = "none"
+MEASURED_BY = {"versions": "version", "n-shot": "shots", "task_hashes": "prompts"}
+"""By key of the results, what two logs of a task must share to be comparable."""
 
 
 def sample_files(folder: Path) -> list[Path]:
@@ -131,6 +133,10 @@ def _add_reported(
         log.notes.append(f"{file.name} is not beside its samples, so nothing checks their means")
         return
     results = read_json(file)
+    for fact, name in MEASURED_BY.items():
+        value = (results.get(fact) or {}).get(task)
+        if value is not None:
+            log.measured_by[f"{name} of {task}"] = str(value)
     for key, number in (results.get("results", {}).get(task) or {}).items():
         metric, _, answer_filter = key.partition(",")
         if isinstance(number, int | float) and "_stderr" not in metric and answer_filter:

@@ -47,6 +47,7 @@ class Log:
         items: by item, its texts; of several answers the first.
         reported: by metric, the number that the tool's own files hold.
         notes: what a reader of the numbers must know.
+        measured_by: by name, such as "principles", what measured the answers: its text or a hash.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Log:
     items: dict[str, Item] = field(default_factory=dict)
     reported: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    measured_by: dict[str, str] = field(default_factory=dict)
 
     def add(
         self,
