@@ -15,6 +15,7 @@ FILES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_benchmarks_on_the_embedded_model(tmp_path, monkeypatch):
     if missing := [str(path) for path in FILES.values() if not path.exists()]:

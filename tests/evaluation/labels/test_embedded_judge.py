@@ -119,6 +119,7 @@ def estimate(policies) -> dict:
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_coverage_by_labels_of_the_ground_truth(judged):
     rows, counted, metrics = judged.rows, judged.counted, judged.metrics
@@ -180,6 +181,7 @@ def rate_errors(judged: Judged, bias: float) -> tuple[dict[str, float], str]:
     return errors, form["verdict"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_calibration_undoes_a_planted_bias(judged):
     raw, calibrated = {}, {}
