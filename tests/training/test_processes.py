@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_two_processes_train_what_one_does(both, context, stub, name):
 
 
 def test_calls_made_in_the_ranks_come_back_to_the_runs_store(both):
-    assert calls_in(both.context.store.place) == 48 + len({body for _, body in both.asked})
+    assert calls_in(Path(both.context.store.place)) == 48 + len({body for _, body in both.asked})
     assert both.metrics["dpo"]["reference"] == {"stored": 0, "computed": 48}
     assert not list((both.context.directory / "launch").glob("calls-*"))
 
