@@ -84,15 +84,20 @@ class GraphDecoder(Decoder):
     def __init__(self, network: Any):
         super().__init__(network)
         self._is_possible = True
-        self._is_static = False
         self._rows = 0
         self._length = 0
         self._store: _Store | None = None
 
+    @property
+    def _is_static(self) -> bool:
+        """Whether the batch lies in the store: it has moved there, and left no cache behind."""
+        return self._store is not None and self._cache is None
+
     def read(self, ids: "torch.Tensor", mask: "torch.Tensor", room: int) -> "torch.Tensor":
         """See `Decoder.read`."""
         logits = super().read(ids, mask, room)
-        self._is_static = self._is_possible and self._move(ids.shape[1] + room)
+        if self._is_possible:
+            self._move(ids.shape[1] + room)
         return logits
 
     def step(self, tokens: "torch.Tensor") -> "torch.Tensor":
@@ -115,13 +120,14 @@ class GraphDecoder(Decoder):
         self._store.keep(rows, self._length)
         self._rows = len(rows)
 
-    def _move(self, width: int) -> bool:
-        """Copy what was read into the store; return whether the steps are to run there."""
+    def _move(self, width: int) -> None:
+        """Move what was read into the store, where that is possible."""
         from transformers.cache_utils import DynamicLayer
 
         layers = self._cache.layers
         if any(type(layer) is not DynamicLayer for layer in layers):
-            return self._give_up("its cache is not of keys and values alone")
+            self._give_up("its cache is not of keys and values alone")
+            return
         rows = len(self._mask)
         width = -(-width // WIDTH_STEP) * WIDTH_STEP
         if self._store is None or not self._store.holds(rows, width):
@@ -129,7 +135,8 @@ class GraphDecoder(Decoder):
             try:
                 self._store = _Store(self.network, layers, bucket(rows), width)
             except ValueError as error:
-                return self._give_up(str(error))
+                self._give_up(str(error))
+                return
         self._store.fill(layers, self._mask, self._place)
         self._rows = rows
         self._length = self._mask.shape[1]
@@ -138,15 +145,14 @@ class GraphDecoder(Decoder):
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            return self._give_up(str(error))
+            self._give_up(str(error))
+            return
         self._cache = None
-        return True
 
-    def _give_up(self, reason: str) -> bool:
+    def _give_up(self, reason: str) -> None:
         self._is_possible = False
         self._store = None
         LOG.warning("texts are written without CUDA graphs, which is slower: %s", reason)
-        return False
 
 
 class _Store:
