@@ -15,8 +15,8 @@ REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
 """The same, and what it says of missing rights and of too many open files."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is either complete or missing, even after a power cut.
+def write_atomically(path: Path, text: str, survives_power_cut: bool = True) -> None:
+    """Write a file so that it is either complete or as before, even after a power cut if asked.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
@@ -27,9 +27,11 @@ def write_atomically(path: Path, text: str) -> None:
             with partial.open("w", encoding="utf-8") as stream:
                 stream.write(text)
                 stream.flush()
-                os.fsync(stream.fileno())
+                if survives_power_cut:
+                    os.fsync(stream.fileno())
             os.replace(partial, path)
-            flush(path.parent)
+            if survives_power_cut:
+                flush(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 

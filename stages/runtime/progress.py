@@ -31,6 +31,8 @@ from rich.progress import (
 from rich.text import Text
 
 from stages.guards.console import styled
+from stages.guards.disk import write_atomically
+from stages.guards.errors import UserError
 from stages.guards.locks import hold_lock
 from stages.guards.secrets import mask
 
@@ -60,10 +62,9 @@ class StatusFile:
         self.facts |= facts
         self.facts["updated"] = _now()
         self._due = time.monotonic() + SECONDS
-        partial = self.path.with_suffix(".partial")
-        with suppress(OSError):
-            partial.write_text(json.dumps(self.facts, indent=1), encoding="utf-8")
-            os.replace(partial, self.path)
+        with suppress(UserError):
+            text = json.dumps(self.facts, indent=1)
+            write_atomically(self.path, text, survives_power_cut=False)
 
     def count(self, task: Task, unit: str) -> None:
         """Write how far a step is, if the last count is a second old or the step is done."""

@@ -26,7 +26,7 @@ def disk(tmp_path):
         return place
 
     yield mount
-    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
