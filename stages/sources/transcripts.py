@@ -47,6 +47,11 @@ INLINE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """A text that begins with one speaker and marks the other one somewhere."""
+FIRST_MARK = (
+    r"[\s\u200b-\u200f\u2060\ufeff]*"
+    r"(?:###|\*\*|<|human|user|assistant|system|instruction|output|(?!))"
+)
+"""What every transcript begins with; most texts are none and are not compared with every form."""
 LONGEST_START = 256
 """Characters within which a transcript's first mark ends."""
 NAME = re.compile(r"\n[^\S\n]*([A-Z]\w+):(?=\s)")
@@ -89,6 +94,9 @@ def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> li
     text = text.lstrip(IGNORED)
     if "<extra_id_1>" in text and EXTRA_ID.search(text):
         return _split_extra_ids(text)
+    first_mark = FIRST_MARK.replace("(?!)", assistant or "(?!)")
+    if not re.match(first_mark, text, re.IGNORECASE):
+        return None
     exact = _split(text, EXACT)
     if has_answer(exact):
         return exact
