@@ -278,17 +278,17 @@ def _check_labels(cells: Sequence[Cell | Missing]) -> None:
 def _decide(
     cells: Sequence[Cell | Missing], style: Style, sides: Sides, where: str
 ) -> tuple[bool, str]:
-    texts = []
-    locations = []
-    for cell in cells:
-        if isinstance(cell, Missing) or cell.prompt is None or not is_text_side(cell.value):
-            continue
-        try:
-            texts.append((cell.value, cell.prompt, read_request(cell.prompt, style)))
-        except Drop:
-            continue
-        locations.append(cell.record.location)
-    return decide_cut(texts, sides, where, locations)
+    def texts() -> Iterator[tuple[str, Any, list[Message], str]]:
+        for cell in cells:
+            if isinstance(cell, Missing) or cell.prompt is None or not is_text_side(cell.value):
+                continue
+            try:
+                request = read_request(cell.prompt, style)
+            except Drop:
+                continue
+            yield cell.value, cell.prompt, request, cell.record.location
+
+    return decide_cut(texts(), sides, where)
 
 
 def _read(

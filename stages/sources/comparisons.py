@@ -4,7 +4,7 @@ In: records and their form. Out: prompt, chosen and rejected answer of each reco
 why it makes no pair.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -57,8 +57,8 @@ class Columns:
 
 def read_comparisons(
     records: Sequence[Record], form: Form, sides: Sides, reading: Reading, where: str
-) -> list[Comparison | Missing]:
-    """Return the comparison of every record, in their order.
+) -> Iterator[Comparison | Missing]:
+    """Yield the comparison of every record, in their order.
 
     Raises:
         UserError: a cell that states the preferred side or whether a side is safe has another
@@ -70,18 +70,18 @@ def read_comparisons(
     usable = [record for record in records if not missing_column(record, needed)]
     verdicts = dict(zip(map(id, usable), _verdicts(usable, form, reading), strict=True))
     columns = _examine(usable, form, sides, reading, where)
-    comparisons: list[Comparison | Missing] = []
     for record in records:
         fault = missing_column(record, needed)
         if fault:
-            comparisons.append(Missing(record.location, fault))
+            yield Missing(record.location, fault)
             continue
         try:
-            comparisons.append(_read(record, form, columns, verdicts[id(record)]))
-            reading.cells[_cell_form(record, form, columns)] += 1
+            comparison = _read(record, form, columns, verdicts[id(record)])
         except Drop as drop:
-            comparisons.append(Missing(record.location, drop.reason, drop.detail))
-    return comparisons
+            yield Missing(record.location, drop.reason, drop.detail)
+            continue
+        reading.cells[_cell_form(record, form, columns)] += 1
+        yield comparison
 
 
 def _examine(
@@ -93,19 +93,19 @@ def _examine(
     if not form.prompt:
         return Columns(sides=side_style)
     prompt_style = find_style([prompt_cell(record, form.prompt) for record in records])
-    texts = []
-    locations = []
-    for record in records:
-        prompt = prompt_cell(record, form.prompt)
-        try:
-            request = read_request(prompt, prompt_style)
-        except Drop:
-            continue
-        for name in (form.first, form.second):
-            if is_text_side(record.value(name)):
-                texts.append((record.value(name), prompt, request))
-                locations.append(record.location)
-    cut, note = decide_cut(texts, option, where, locations)
+
+    def texts() -> Iterator[tuple[str, Any, list[Message], str]]:
+        for record in records:
+            prompt = prompt_cell(record, form.prompt)
+            try:
+                request = read_request(prompt, prompt_style)
+            except Drop:
+                continue
+            for name in (form.first, form.second):
+                if is_text_side(record.value(name)):
+                    yield record.value(name), prompt, request, record.location
+
+    cut, note = decide_cut(texts(), option, where)
     reading.note(note)
     return Columns(prompt_style, side_style, cut)
 

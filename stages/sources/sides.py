@@ -6,7 +6,7 @@ once, since a single answer may begin with its question by chance.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -189,17 +189,13 @@ def after_prompt(side: str, prompt: Any, request: list[Message]) -> str | None:
 
 
 def decide_cut(
-    sides: Sequence[tuple[str, Any, list[Message]]],
-    option: Sides,
-    where: str,
-    locations: Sequence[str] = (),
+    sides: Iterable[tuple[str, Any, list[Message], str]], option: Sides, where: str
 ) -> tuple[bool, str]:
     """Decide whether texts repeat their prompts, for all of them at once.
 
     Args:
-        sides: every text, with its prompt's cell and its request.
+        sides: every text, with its prompt's cell, its request, and its location for messages.
         option: `answers` and `whole` decide; `auto` looks at the texts.
-        locations: of the sides, for messages.
 
     Returns:
         Whether to cut, and a note on the decision; "" where there is nothing to say.
@@ -207,32 +203,36 @@ def decide_cut(
     Raises:
         UserError: so many texts begin with their prompt that it is no chance, and many do not.
     """
-    if option != "auto" or not sides:
+    if option != "auto":
         return option == "whole", ""
-    repeats = [after_prompt(*side) is not None for side in sides]
-    repeated = sum(repeats)
-    if repeated == len(sides):
+    repeated = others = 0
+    repeated_in = other_in = ""
+    for side, prompt, request, location in sides:
+        if after_prompt(side, prompt, request) is not None:
+            repeated += 1
+            repeated_in = repeated_in or location
+        else:
+            others += 1
+            other_in = other_in or location
+    count = repeated + others
+    if not repeated:
+        return False, ""
+    if not others:
         return True, "every side begins with its own prompt or the assistant's mark, which is cut"
-    if repeated >= NEARLY_ALL * len(sides):
+    if repeated >= NEARLY_ALL * count:
         return True, (
-            f"{repeated} of {len(sides)} sides begin with their own prompt or the assistant's "
+            f"{repeated} of {count} sides begin with their own prompt or the assistant's "
             "mark, which is cut; the others are dropped"
         )
-    if repeated > len(sides) / 2 or (repeated >= FEWEST and repeated >= MANY * len(sides)):
-        example = ""
-        if locations:
-            one, other = locations[repeats.index(True)], locations[repeats.index(False)]
-            example = f" (as in {one}; not in {other})"
+    if repeated > count / 2 or (repeated >= FEWEST and repeated >= MANY * count):
         raise UserError(
-            f"{repeated} of {len(sides)} sides begin with their own prompt, the others do "
-            f"not{example}",
+            f"{repeated} of {count} sides begin with their own prompt, the others do not "
+            f"(as in {repeated_in}; not in {other_in})",
             where=where,
             fix="set `sides: whole` to cut the prompts and drop the other rows, or "
             "`sides: answers` to take every side as it is",
         )
-    if repeated:
-        return False, f"{repeated} of {len(sides)} sides begin with their own prompt; none is cut"
-    return False, ""
+    return False, f"{repeated} of {count} sides begin with their own prompt; none is cut"
 
 
 def is_text_side(value: Any) -> bool:

@@ -83,7 +83,7 @@ def test_texts_are_shown_literally(text):
 MARKUP = st.text(st.sampled_from("[]/\\:a@#= \x1b\x9b\u202e\ud800😀\r"), max_size=20)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(MARKUP)
 def test_any_text_is_shown_literally(text):
     assert literal(text) in shown(text) and literal(text) in shown(styled((text, "bold")))
@@ -228,7 +228,7 @@ class Interrupting:
         signal.raise_signal(signal.SIGINT)
 try:
     Interrupting()
-    time.sleep(5)
+    time.sleep(60)
     print("went on")
 except KeyboardInterrupt:
     print("interrupted")
@@ -242,6 +242,6 @@ def test_an_interrupt_that_meets_a_destructor_is_not_lost():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert (done.stdout, done.stderr) == ("interrupted\n", "")

@@ -69,7 +69,7 @@ KEYS = st.text(LETTERS, min_size=6, max_size=40) | st.text(string.printable, min
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(key=KEYS, name=st.sampled_from(["HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"]))
 def test_no_spelling_of_a_key_passes(spelling, key, name):
     lines = [line.strip() for line in key.splitlines() if len(line.strip()) >= 6]
@@ -214,7 +214,7 @@ PLAIN_DATA = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PLAIN_DATA)
 def test_a_job_is_written_without_secrets_and_read_with_them(job):
     written, removed = separate_secrets(job)

@@ -50,7 +50,7 @@ def best(root, rows, responses=None, **options):
     return run_stage("best_of", inputs, options)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=5), min_size=1, max_size=5),
     st.integers(1, 3),

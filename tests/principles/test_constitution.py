@@ -345,7 +345,7 @@ def test_template_syntax_is_plain_data(tmp_path, text):
     assert load(path).principles[0].text == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(is_visible))
 def test_any_text_survives_the_file(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("c") / "mine.yaml"
@@ -355,7 +355,7 @@ def test_any_text_survives_the_file(tmp_path_factory, text):
     assert load(path).principles[0].text == text.strip()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(raw=st.binary(max_size=200) | st.text("[]{}:-&*!|>#'\"\n ab1", max_size=60).map(str.encode))
 def test_nothing_but_a_user_error_escapes(tmp_path_factory, raw):
     path = tmp_path_factory.mktemp("c") / "mine.yaml"

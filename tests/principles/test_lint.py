@@ -91,7 +91,7 @@ def test_a_planted_pair_is_found_among_thousands():
     assert rules(*principles, other(near)) == {("near-duplicate", "p77", "other")}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6).map(" ".join),

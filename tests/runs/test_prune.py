@@ -121,7 +121,7 @@ def test_a_pruning_waits_for_runs_that_plan(two, capsys):
             time.sleep(0.3)
             assert names(runs_dir) == older | newer
             write_status(running, artifacts=[answers])
-        thread.join(10)
+        thread.join(120)
         assert answers in names(runs_dir)
     assert "waiting for process" in capsys.readouterr().out
 

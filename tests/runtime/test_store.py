@@ -140,7 +140,7 @@ def test_a_lock_is_waited_for(tmp_path):
         while not events:
             time.sleep(0.01)
         assert waiting.is_alive() and events == [f"process {os.getpid()}"]
-    waiting.join(10)
+    waiting.join(120)
     assert events[1:] == ["ours"]
     (tmp_path / "a-file").write_text("")
     with pytest.raises(UserError, match="runs_dir"), hold_lock(tmp_path / "a-file" / "step"):
@@ -185,7 +185,7 @@ def test_several_runs_on_one_store(tmp_path):
         run.start()
     start.set()
     for run in runs:
-        run.join(60)
+        run.join(300)
         assert run.exitcode == 0
     store = CallStore(tmp_path / "calls.sqlite")
     assert count_calls(store.place) == 150 + 2 * 150

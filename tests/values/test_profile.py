@@ -31,7 +31,7 @@ def test_the_survey_map():
     assert profile.to_unit({"a": 0, "b": 5}, 0, 5) == {"a": -1, "b": 1}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scores=profiles, shift=st.floats(-3, 3))
 def test_identities_of_centring(scores, shift):
     plain = profile.centred(scores)

@@ -85,7 +85,7 @@ def count_tests(verdicts, answer, held_out=(), size=3):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables)
 def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
     counts = count_tests(verdicts, obedient(verdicts), NAMES[:2])
@@ -101,7 +101,7 @@ def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
     assert len(counts["one of a list, first"]) == sum(0 in sides.values() for sides in verdicts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables, st.randoms())
 def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verdicts, dice):
     taste = {f"a{i}": dice.choice([-1.0, 1.0]) for i in range(len(verdicts))}
@@ -141,7 +141,7 @@ def test_held_out_principles_are_counted_alone():
     assert [value for _, value in counts["all"]] == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables, st.integers(2, 4), st.booleans())
 def test_the_texts_of_a_list_agree_on_the_pair_and_are_reordered(verdicts, size, opposites):
     by_id = principles(opposites)

@@ -147,7 +147,7 @@ def test_all_processes_decide_alike(tmp_path):
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join(60)
+        rank.join(300)
     assert [results.get() for _ in ranks] == [[(True, False), (False, False), (False, True)]] * 2
 
 

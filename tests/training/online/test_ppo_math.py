@@ -29,7 +29,7 @@ def double(array):
     return torch.tensor(array, dtype=torch.float64)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1), st.floats(0, 2))
 def test_advantages_are_the_papers_sum_of_discounted_errors(seed, gamma, lam, coefficient):
     """Equation 16 of the GAE paper: A_t = sum_l (gamma lambda)^l delta_{t+l}, summed out; and R_t =
@@ -75,7 +75,7 @@ def test_gae_at_its_ends_is_monte_carlo_and_one_step():
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3), st.floats(0.01, 1))
 def test_the_value_loss_is_the_larger_of_both_errors(value, old, target, clip):
     held = min(max(value, old - clip), old + clip)
@@ -110,7 +110,7 @@ def test_the_coefficient_of_the_kl_is_steered():
     assert again.coefficient == steered.coefficient
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=30), st.floats(-1, 1))
 def test_the_multiplier_stays_in_bounds_and_rises_exactly_when_costs_are_too_high(costs, threshold):
     found = Lagrangian(threshold=threshold, window=4)

@@ -132,7 +132,7 @@ def test_what_cannot_be_learnt_is_dropped_or_refused(artifact, tmp_path):
         examples_of(artifact, tmp_path, [rating(1, [], ())])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.floats(-10, 10), st.floats(0, 1)), min_size=1, max_size=5))
 def test_the_loss_is_the_cross_entropy_of_soft_labels(rows):
     import torch

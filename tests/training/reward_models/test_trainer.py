@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.guards.errors import UserError
@@ -52,7 +52,6 @@ def ours(*values):
     return cost_loss(*(torch.tensor([float(v)], dtype=torch.float64) for v in values)).item()
 
 
-@settings(deadline=None)
 @given(cost, cost, st.booleans(), st.booleans(), st.floats(0, 1))
 def test_the_cost_loss_is_the_papers(chosen, rejected, chosen_unsafe, rejected_unsafe, q):
     expected = by_hand(chosen, rejected, chosen_unsafe, rejected_unsafe, q)
@@ -61,7 +60,6 @@ def test_the_cost_loss_is_the_papers(chosen, rejected, chosen_unsafe, rejected_u
     )
 
 
-@settings(deadline=None)
 @given(st.floats(0.01, 20), st.floats(0.01, 20), st.booleans(), st.booleans())
 def test_the_cost_loss_is_lower_where_signs_are_right(one, other, chosen_unsafe, rejected_unsafe):
     """Of the four ways to put signs on two sizes, the one with C < 0 iff safe has the least loss of

@@ -77,7 +77,7 @@ scores = st.floats(-8, 8)
 labels = st.sampled_from([-1.0, -0.4, 0.0, 0.7, 1.0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(scores, scores, scores, labels), min_size=1, max_size=4))
 def test_both_losses_by_hand(rows):
     import torch
