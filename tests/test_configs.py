@@ -17,6 +17,7 @@ from stages import STAGES
 from stages.guards.errors import UserError
 from stages.pretrained import hardware  # noqa: F401  registers resolvers
 from stages.runtime.pipeline.launch import Launcher
+from stages.runtime.pipeline.overlap import all_source_pairs
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from stages.runtime.stage import Stage, load_stage
 
@@ -74,8 +75,9 @@ FILES = [
     ],
 )
 def test_models_with_pipelines(model, pipeline):
-    more = ["model.path=owner/name"] if model == "hub" else []
-    steps = read_steps(composed_steps(f"model={model}", f"pipeline={pipeline}", *more), STAGES)
+    chosen = {"embedded": [], "hub": ["model=hub", "model.path=owner/name"]}  # embedded: by default
+    overrides = [f"pipeline={pipeline}", *chosen.get(model, [f"model={model}"])]
+    steps = read_steps(composed_steps(*overrides), STAGES)
     assert len(steps) > 2
     assert steps[-1].stage == "report"
 
@@ -150,6 +152,16 @@ def test_a_model_file_has_no_settings_of_methods(model):
     for path in (*(CONF / "pipeline").rglob("*.yaml"), *(CONF / "experiment").glob("*.yaml")):
         keys = set(re.findall(r"\$\{model\.(\w+)", path.read_text()))
         assert keys <= OF_MODELS | TRAINERS, path
+
+
+@pytest.mark.parametrize(
+    "choice", [f"{group}={name}" for group in ("pipeline", "experiment") for name in names(group)]
+)
+def test_no_shipped_pipeline_measures_on_what_it_learns_from(choice):
+    """Here, where the configs are composed already."""
+    steps = read_steps(composed_steps(choice), STAGES)
+    for pairs in all_source_pairs(steps).values():
+        assert not [pair for pair in pairs if pair[0] == pair[1]]
 
 
 @pytest.mark.parametrize("pipeline", names("pipeline"))

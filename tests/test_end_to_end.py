@@ -76,6 +76,7 @@ def whole(step, expected, done):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["hhh", "cai", "self_align", "rots", "schwartz"])
 def test_every_shipped_set_asks_for_revisions(tmp_path_factory, name):
     """What follows the revisions is the same for all of them; the demo and its methods test it."""
@@ -88,6 +89,7 @@ def test_every_shipped_set_asks_for_revisions(tmp_path_factory, name):
     assert len(drawn) > 3
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
 def test_real_requests_go_through_to_the_end(tmp_path):
     """12 red-team dialogues of hh-rlhf and 12 XSTest prompts: every row of every step is accounted

@@ -38,6 +38,7 @@ def finished(root, name, *more):
     return done
 
 
+@pytest.mark.long
 def test_salmon(done):
     made = done("salmon", "constitution.drop=[harm-2]")
     pairs = made["pairs"].rows(Pair)
@@ -70,6 +71,7 @@ def test_salmon_with_the_papers_constants(done):
     assert {"term principles", "term length"} <= made["policy"].metrics["last"].keys()
 
 
+@pytest.mark.long
 def test_cai_open(done):
     made = done("cai_open")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "dpo"]
@@ -79,6 +81,7 @@ def test_cai_open(done):
     assert all(pair.chosen != pair.rejected for pair in made["pairs"].rows())
 
 
+@pytest.mark.long
 def test_cai_ppo(done):
     made = done("cai_ppo")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sl_cai", "rl_cai"]
@@ -106,10 +109,12 @@ def test_rlhf(done, stage):
     assert "term people" in made["policy"].metrics["last"]
 
 
+@pytest.mark.long
 def test_rlaif(done):
     assert "term reward" in done("rlaif")["policy"].metrics["last"]
 
 
+@pytest.mark.long
 def test_d_rlaif(done):
     made = done("d_rlaif")
     assert (
@@ -118,6 +123,7 @@ def test_d_rlaif(done):
     )
 
 
+@pytest.mark.long
 def test_rubrics(done):
     made = done("rubrics")
     assert -1 <= made["policy"].metrics["last"]["term rubric"] <= 1
@@ -126,6 +132,7 @@ def test_rubrics(done):
     assert made["policy"].manifest.calls.sent > 0
 
 
+@pytest.mark.long
 def test_safe_rlhf(done):
     made = done("safe_rlhf")
     assert read_format(made["cost"].model()).objective == "cost"
@@ -136,6 +143,7 @@ def test_safe_rlhf(done):
     )
 
 
+@pytest.mark.long
 def test_raft(done):
     made = done("raft")
     for number in (1, 2):
@@ -147,16 +155,19 @@ def test_raft(done):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["rrhf", "stable_alignment"])
 def test_groups(done, name):
     metrics = done(name)["policy"].metrics
     assert metrics["n"] > 0 and metrics["steps"] > 0
 
 
+@pytest.mark.long
 def test_chain_of_hindsight(done):
     assert done("chain_of_hindsight")["policy"].metrics["held_out"] is not None
 
 
+@pytest.mark.long
 def test_almost(done):
     made = done("almost")
     assert set(made["pairs"].metrics["ranks"]) == {
@@ -167,6 +178,7 @@ def test_almost(done):
     assert list(made["evaluation"].metrics["policies"]) == ["base", "tuned", "aligned"]
 
 
+@pytest.mark.long
 def test_four_optimisers_of_one_reward(done):
     policies = done("optimisers")["optimiser_comparison"].metrics["policies"]
     assert list(policies) == ["base", "ppo", "grpo", "rloo", "dpo"]
@@ -176,6 +188,7 @@ def test_four_optimisers_of_one_reward(done):
         )
 
 
+@pytest.mark.long
 def test_rewind(done):
     small = "{sizes: [4, 12], draws: 2, most_draws: 3, least: 1, most: 3, more: 2}"
     made = done("rewind", "data.held_out.arguments.count=12", f"scale.search={small}")
@@ -196,6 +209,7 @@ def test_optimise_prompt(done):
     assert {"base", "informed", "instructed"} == made["evaluation"].metrics["policies"].keys()
 
 
+@pytest.mark.long
 def test_an_intervention_shows_its_principles_first(done):
     made = done("experiment=intervention")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "hacked", "intervened"]

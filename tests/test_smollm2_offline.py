@@ -30,6 +30,7 @@ COUNTRIES = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cai", "cai_two_rounds", "cai_open", "experiment=evasiveness"])
 def test_constitutional_ai(done, name):
     made = done(name)
@@ -37,18 +38,20 @@ def test_constitutional_ai(done, name):
     assert "sl_cai" in made or "sft" in made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["chain_of_hindsight", "rrhf", "raft"])
 def test_methods_without_rollouts(done, name):
     done(name)
 
 
+@pytest.mark.long
 def test_stable_alignment(done):
     """It rates every draft and revision under every principle, of which one is enough."""
     made = done("stable_alignment", "constitution.only=[no-danger]", *FEW_REQUESTS)
     assert made["ratings"].rows()
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
+@pytest.mark.parametrize("tuning", ["lora", pytest.param("full", marks=pytest.mark.long)])
 def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
     rate = {"lora": 1e-3, "full": 1e-5}[tuning]
     made = done("dpo", f"tuning={tuning}", f"tuning.learning_rate.dpo={rate}")
@@ -56,6 +59,7 @@ def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
     assert not list(made["policy"].directory.rglob("adapter*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trunk", ["SmolLM2", "MiniLM"])
 @pytest.mark.parametrize("name", ["human_reward_model", "human_principles"])
 def test_reward_models_of_human_choices(done, tmp_path_factory, name, trunk):
@@ -78,6 +82,7 @@ def test_reward_models_of_human_choices(done, tmp_path_factory, name, trunk):
     assert all(model["tests"]["the pairs' labels"]["n"] for model in models.values())
 
 
+@pytest.mark.long
 def test_a_value_evaluator_on_a_decoder(done, tmp_path):
     """Trained, asked and examined, beside the model itself as an untrained judge."""
     texts = {"security": "The response is safe.", "benevolence": "The response is kind."}
@@ -112,12 +117,14 @@ def test_a_value_evaluator_on_a_decoder(done, tmp_path):
     assert judge["dialogues"] + sum(judge["dropped"].values()) == 2
 
 
+@pytest.mark.long
 def test_benchmarks(done, tmp_path):
     made = done("benchmarks", *benchmark_files(tmp_path), "pipeline.steps.bias=null")
     assert made["xstest_refusals"].metrics["models"]["base"]["all"]["n"] == 2
     assert made["hhh"].metrics["models"]["base"]["all"]["n"] == 1
 
 
+@pytest.mark.long
 def test_principles_that_are_only_read(done, tmp_path):
     made = done("in_context", *benchmark_files(tmp_path))
     assert made["xstest_refusals"].metrics["models"].keys() == {"base", "in_context"}
@@ -127,6 +134,7 @@ def test_principles_that_are_only_read(done, tmp_path):
     assert answers["base"] != answers["in_context"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LLMBAR.is_dir(), reason="../shared/data/llmbar is not here")
 def test_the_judge_on_pairs_that_people_labelled(done):
     names = ("natural", "gpt_inst", "gpt_out", "manual", "neighbor")
@@ -135,6 +143,7 @@ def test_the_judge_on_pairs_that_people_labelled(done):
     assert len(made["quality"].rows()) == 10
 
 
+@pytest.mark.long
 def test_a_judge_that_cannot_tell_stops_the_run_before_any_training(tmp_path):
     """As SmolLM2 does; what says `not able` is measured on 24 requests."""
     rows = [{"prompt": f"Name one city in {name}."} for name in COUNTRIES]

@@ -9,7 +9,7 @@ from tests.smollm2 import (
     preferences,
 )
 
-pytestmark = needs_smollm2
+pytestmark = [*needs_smollm2, pytest.mark.long]
 
 
 def test_constitutional_ai_with_a_preference_model(done, tmp_path_factory):

@@ -13,7 +13,7 @@ from tests.smollm2 import (
     write_once,
 )
 
-pytestmark = needs_smollm2
+pytestmark = [*needs_smollm2, pytest.mark.long]
 FEW = ["data.red_team.limit=2", "data.helpful.limit=1", "data.held_out.limit=1"]
 FEW += ["scale.judge_limit=1"]
 FEW += [f"model.{name}.per_device_train_batch_size=2" for name in ("sft", "dpo")]

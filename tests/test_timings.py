@@ -95,7 +95,7 @@ def test_its_overrides_compose(tmp_path, pipeline):
     assert config["model"]["rloo"]["use_vllm"] is False and steps
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(
     not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"
 )

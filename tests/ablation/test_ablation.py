@@ -109,7 +109,7 @@ def expected(folder: Path) -> list[float]:
     return [sum(pair[i] != pair[-1] for pair in signs) / len(signs) for i in range(12)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_command_again_computes_nothing(judged, monkeypatch):
     for _ in range(2):
         assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,only-tag:one")[0] == 0
@@ -117,7 +117,7 @@ def test_the_same_command_again_computes_nothing(judged, monkeypatch):
     assert all(step["reused"] for name, step in ran["steps"].items() if name != "base")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
     before = len(list((judged / "runs" / "artifacts").iterdir()))
     code, generator = credo(
@@ -143,7 +143,7 @@ def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, cap
     assert [m["variant"] for m in summary["missing"]] == ["reworded:p1:0"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path, capfd):
     more = {"p1": "    rewordings: [Keep to the rule that has the number 1.]"}
     write_set(judged / "reworded.yaml", 6, **more)
@@ -164,7 +164,7 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
     assert kinds.count("opposite") == 6 and kinds.count("reworded") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_seeds_multiply(judged, monkeypatch, capfd):
     code, _ = credo(
         monkeypatch, *arguments(judged), *ABLATE, "seed=0,1", "ablate.kinds=[without_tag]"
@@ -178,7 +178,7 @@ def test_seeds_multiply(judged, monkeypatch, capfd):
     assert one["seeds"] == ["0", "1"] and one["outcomes"]["changed"]["effect"]["n_seeds"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_set_against_set(judged, monkeypatch, capfd):
     write_set(judged / "short.yaml", 5)
     both = f"constitution.name={judged / 'set.yaml'},{judged / 'short.yaml'}"
@@ -197,7 +197,7 @@ def test_set_against_set(judged, monkeypatch, capfd):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd):
     """No two principles in common, so half of the labels differ; `margin` is shown in logits."""
     overrides = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
@@ -228,7 +228,7 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
     assert "cannot tell" in page and "logits" in page
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jobs_with_their_own_call_stores(judged, monkeypatch, capfd):
     """What docs/ablation.md advises for several machines: a store in each job's folder."""
     own = [one for one in arguments(judged) if not one.startswith("store=")]
@@ -243,7 +243,7 @@ def test_jobs_with_their_own_call_stores(judged, monkeypatch, capfd):
     assert {path.parent.name for path in last_sweep(judged).glob("*/calls.sqlite")} == {"0", "1"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_requests_that_seeds_do_not_share_are_reported(tmp_path, monkeypatch, capfd):
     few = [
         "+data.red_team.shuffle=true",
@@ -361,7 +361,7 @@ def test_without_m_one_variant_is_run(judged, monkeypatch, capfd):
     assert code == 0 and "Without -m only the variant 'without:p3' is run" in capfd.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, capfd):
     chosen = "constitution.only=[p0,p1,p2,p3,p4]"
     code, generator = credo(
@@ -381,7 +381,7 @@ def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, 
     assert set(plan["pairs"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_values_are_shares(judged, monkeypatch):
     assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
     full, other = read_jobs(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])

@@ -51,6 +51,7 @@ def calls(folder):
         ).fetchone()[0]
 
 
+@pytest.mark.long
 def test_rewards(ablate, tmp_path):
     summary, printed = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
     assert steps_made(tmp_path, 1) == {
@@ -70,6 +71,7 @@ def test_rewards(ablate, tmp_path):
     assert calls(tmp_path) == before and steps_made(tmp_path, 0) == steps_made(tmp_path, 1) == set()
 
 
+@pytest.mark.long
 def test_policies(ablate, tmp_path):
     summary, printed = ablate(tmp_path, "ablate.level=policy")
     made = steps_made(tmp_path, 1)
@@ -89,6 +91,7 @@ def test_policies(ablate, tmp_path):
     assert "Ablation at level policy" in printed.out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_jobs_side_by_side(launcher, ablate, tmp_path):
     """Two processes, one store, one folder of artifacts: the same results, and each step is made

@@ -42,7 +42,7 @@ def human_pairs(path: Path, kind: str, count: int) -> list[Pair]:
     return rows
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_embedded_judge_on_hh_rlhf(tmp_path):
     files = {
         kind: HH / name

@@ -8,6 +8,7 @@ import random
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 
 from tests.generators.stub import reply, top
 
@@ -128,6 +129,7 @@ async def echoes_the_key_escaped(request, writer):
     await sends(200, raw)(request, writer)
 
 
+@cache
 def bomb(compress, pieces=64):
     """Zeros of 64 MiB in a small body."""
     return compress(b"0" * 2**20 * pieces)

@@ -60,13 +60,11 @@ def test_what_may_become_of_an_input(tmp_path, capsys):
     assert "| fates | 7 | 10 | 1 | 2 | 4 | 1 | 1 | 1 |" in summary(tmp_path)
 
 
-SLOW = ("models", "options", "secrets")
-"""Kinds that load torch, or run whole pipelines."""
+LANES = {"models": pytest.mark.slow, "options": pytest.mark.long, "secrets": pytest.mark.long}
+"""Of kinds that load torch, or run whole pipelines."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in KINDS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LANES.get(name, ())) for name in KINDS])
 def test_a_little_of_every_kind(name):
     """The large counts: `make fuzz`."""
     kind = load(name)

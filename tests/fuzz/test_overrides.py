@@ -10,8 +10,14 @@ import pytest
 from tests.fuzz.overrides import JUNK, plan_quietly
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("override", JUNK, ids=lambda text: ascii(text)[:40])
+@pytest.mark.parametrize(
+    "override",
+    [
+        pytest.param(text, marks=pytest.mark.slow if number % 8 == 0 else pytest.mark.long)
+        for number, text in enumerate(JUNK)
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
 def test_overrides_that_no_one_should_write(tmp_path, override):
     message = plan_quietly([override], tmp_path)
     assert len(message or "") < 10_000

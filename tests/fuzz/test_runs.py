@@ -23,11 +23,11 @@ def passes(report: Report) -> None:
     assert not report.failed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_runs_end_like_whole_ones(seed):
     passes(kills.run(seed, OPTIONS))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_on_full_disks_go_on_when_there_is_room(seed):
     passes(disks.run(seed, OPTIONS))

@@ -151,6 +151,7 @@ def addresses(server, tmp_path):
             stop(process)
 
 
+@pytest.mark.long
 def test_two_addresses_serve_a_run_and_one_is_killed_half_way(addresses, tmp_path):
     processes, endpoints = addresses
     asyncio.run(they_answer_as_transformers_does(endpoints))
@@ -205,6 +206,7 @@ def test_a_judge_behind_a_server_says_what_it_says_here(server, tmp_path):
             assert values == pytest.approx(here[row], abs=0.02), (name, row)
 
 
+@pytest.mark.long
 def test_a_survey_behind_a_server_gets_the_answers_it_gets_here(server, tmp_path):
     """The slider's six items and four of the stand-in, by `pipeline=survey` as a user runs it."""
     asked = ["pipeline=survey", *FEW_ITEMS]

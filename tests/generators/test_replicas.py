@@ -184,8 +184,17 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stubborn", [False, True])
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("end", "stubborn"),
+    [
+        (signal.SIGKILL, False),
+        (signal.SIGTERM, True),
+        pytest.param(signal.SIGKILL, True, marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, True, marks=pytest.mark.long),
+    ],
+)
 def test_no_server_outlives_a_run(model, end, stubborn, tmp_path, monkeypatch):
     monkeypatch.setenv("STUB_REPLICA", json.dumps({"stubborn": stubborn}))
     command = [sys.executable, "-c", RUN, model.path, json.dumps(STUB)]

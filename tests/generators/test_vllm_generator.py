@@ -131,6 +131,7 @@ async def test_close_leaves_no_process_and_a_dead_engine_is_reported(generator):
     assert not alive and generator.log.exists()
 
 
+@pytest.mark.long
 async def test_a_failing_load_gives_vllms_reason(path):
     with pytest.raises(UserError, match="max_model_len") as caught:
         await open_generator("vllm", Model(str(path), "x"), SMALL | {"max_model_len": 4096})

@@ -359,7 +359,7 @@ def coverage(trials, seed, **setting):
     return float(np.mean(hits))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed_sd", [0.0, 0.15, 0.4])
 @pytest.mark.parametrize(
     ("seeds", "prompts", "base"), [(3, 200, 0.2), (3, 500, 0.5), (5, 200, 0.05), (5, 500, 0.2)]
@@ -382,21 +382,25 @@ def test_coverage_of_an_ablation_of_twelve(seeds, prompts, base, seed_sd):
     assert 0.93 <= result <= 0.97
 
 
+LARGER = [(100, 0.5), (500, 0.05), (500, 0.2), (500, 0.5)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("prompts", "base"), [(100, 0.2), (100, 0.5), (500, 0.05), (500, 0.2), (500, 0.5)]
+    ("prompts", "base"),
+    [(100, 0.2), *(pytest.param(*case, marks=pytest.mark.long) for case in LARGER)],
 )
 def test_coverage_of_one_seed(prompts, base):
     assert 0.93 <= coverage(300, 2, seeds=1, prompts=prompts, base=base, shifts=(-0.6, 0.6)) <= 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_seed_knows_nothing_of_others():
     """Where seeds matter the interval over prompts misses the effect over seeds, as `over` says."""
     assert coverage(200, 3, seeds=1, prompts=500, base=0.2, seed_sd=0.4) < 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("seeds", "prompts", "base", "seed_sd", "pool"),
     [
@@ -420,7 +424,7 @@ def test_coverage_where_it_errs_on_the_wide_side(seeds, prompts, base, seed_sd, 
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("seeds", "seed_sd"), [(1, 0.0), (2, 0.4), (3, 0.0), (3, 0.15), (3, 0.4), (5, 0.0), (5, 0.4)]
 )
@@ -432,7 +436,7 @@ def test_false_alarms_of_an_ablation_of_nothing(seeds, seed_sd):
     assert np.mean([min(e.p_adjusted for e in effects) <= 0.05 for effects in result]) <= 0.075
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_false_alarms_of_max_t():
     draws, wrong = rng(6), 0
     for trial in range(200):
@@ -448,7 +452,7 @@ def test_false_alarms_of_max_t():
     assert wrong / 200 <= 0.075
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_planted_effect_is_found_and_an_irrelevant_principle_is_not():
     """v1 moves violations by 20 points, under 3 seeds that matter; the other eleven do nothing."""
     result = list(simulated(200, 7, seeds=3, prompts=300, base=0.3, seed_sd=0.15, shifts=(1.4,)))
@@ -461,7 +465,7 @@ def test_a_planted_effect_is_found_and_an_irrelevant_principle_is_not():
     assert np.mean([v["v1"].verdict == "equivalent" for v in verdicts]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_equivalence_is_rarely_claimed_of_what_lies_at_the_margin():
     margin = truth(0.3, 0.5, 0.15)
     wrong = 0

@@ -54,7 +54,7 @@ def test_the_exact_size_is_at_most_the_nominal_one(n, margin):
     assert size(n, margin)[0] <= 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n", "margin", "alpha"), [(60, 0.05, 0.05), (100, 0.05, 0.05), (100, 0.1, 0.05 / 12)]
 )
@@ -181,12 +181,16 @@ def test_an_effect_at_the_margin_is_rarely_called_equivalent(kind, seeds):
     assert claims(kind, seeds, 45, 0.1, 0.0, True, trials=60) <= allowed(60)
 
 
+OTHER_SIZES = [(20, 0.2), (45, 0.05), (100, 0.05), (400, 0.05)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("alike", [True, False])
 @pytest.mark.parametrize("falling", [0.0, 0.02, 0.1])
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize(
-    ("n", "margin"), [(20, 0.2), (45, 0.05), (45, 0.1), (100, 0.05), (400, 0.05)]
+    ("n", "margin"),
+    [(45, 0.1), *(pytest.param(*case, marks=pytest.mark.long) for case in OTHER_SIZES)],
 )
 def test_the_error_of_yes_no_outcomes(n, margin, seeds, falling, alike):
     assert claims(trinomial, seeds, n, margin, falling, alike, trials=500) <= allowed(500)
@@ -200,7 +204,7 @@ def test_the_error_of_graded_outcomes_and_of_prompts_that_differ(n, margin, seed
     assert claims(kind, seeds, n, margin, 0.02, False, trials=400) <= allowed(400)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_what_changes_nothing_is_called_equivalent_where_the_data_allow_it(seeds):
     """Half of 400 prompts in 10 change one way or the other: enough for a margin of 5 points."""
@@ -218,7 +222,7 @@ def test_what_changes_nothing_is_called_equivalent_where_the_data_allow_it(seeds
 # --- shares of changed labels
 
 
-@pytest.mark.parametrize("n", [20, 45, 100, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [20, 45, 100, pytest.param(400, marks=pytest.mark.long)])
 @pytest.mark.parametrize("margin", [0.05, 0.1])
 def test_the_exact_size_of_both_claims_about_changed_labels(n, margin):
     """All numbers of changed labels, with their chances if the share is the margin."""
@@ -233,7 +237,7 @@ def test_the_exact_size_of_both_claims_about_changed_labels(n, margin):
     assert fewer <= 0.05 and more <= 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("n", [45, 100])
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_error_about_labels_of_several_pairs_and_seeds(n, seeds):

@@ -245,10 +245,13 @@ def test_the_same_seed_gives_the_same_interval():
     assert math.isclose(mean_interval(values).value, 3.5 / 6)
 
 
+RARER = [(0.12, 0.09, 500), (0.08, 0.05, 1500), (0.03, 0.01, 1500)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("falls", "rises", "trials"),
-    [(0.35, 0.05, 500), (0.12, 0.09, 500), (0.08, 0.05, 1500), (0.03, 0.01, 1500)],
+    [(0.35, 0.05, 500), *(pytest.param(*case, marks=pytest.mark.long) for case in RARER)],
 )
 def test_coverage_of_the_paired_interval(falls, rises, trials):
     """95 % intervals hold the true difference in 93 to 97 % of simulated experiments with 200

@@ -150,7 +150,7 @@ def test_the_outcomes_of_models_decide_redundancy():
         }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_planted_copy_is_called_redundant_nearly_always():
     right = wrong = 0
     for seed in range(30):

@@ -46,7 +46,7 @@ def test_seeds_of_a_prompt_are_one_observation():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_false_claims_are_rare():
     """Twelve variants whose true share is the margin: a claim of more, or of fewer, in 5 % of
     sweeps at most, each.

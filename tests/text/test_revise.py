@@ -9,9 +9,15 @@ from tests.running import Seeded, run_steps, text_pipeline, write_constitution
 from tests.scripted import ScriptedGenerator
 
 
+def revising(folder, **options):
+    """The pipeline up to the revisions: what tests here look at needs no judge."""
+    steps = text_pipeline(folder, **options)
+    return {name: steps[name] for name in ("base", "requests", "answers", "revisions")}
+
+
 def test_a_chain_has_k_revisions_and_collapses(tmp_path):
     generator = Seeded()
-    _, done = run_steps(text_pipeline(tmp_path, prompts=30, rounds=4), tmp_path, generator)
+    _, done = run_steps(revising(tmp_path, prompts=30, rounds=4), tmp_path, generator)
     chains = {}
     for row in done["revisions"].rows(Revision):
         chains.setdefault(row.response_id, []).append(row)
@@ -29,12 +35,12 @@ def test_a_chain_has_k_revisions_and_collapses(tmp_path):
 
 def test_append_keeps_the_conversation(tmp_path):
     generator = Seeded()
-    run_steps(text_pipeline(tmp_path, prompts=2, rounds=2, context="append"), tmp_path, generator)
+    run_steps(revising(tmp_path, prompts=2, rounds=2, context="append"), tmp_path, generator)
     assert {len(messages) for messages, _, _ in generator.completed} == {1, 3, 5, 7, 9}
 
 
 def test_principles_are_drawn_uniformly_and_independently(tmp_path):
-    _, done = run_steps(text_pipeline(tmp_path, prompts=200, rounds=2), tmp_path)
+    _, done = run_steps(revising(tmp_path, prompts=200, rounds=2), tmp_path)
     rows = done["revisions"].rows(Revision)
     counts = Counter(row.principle for row in rows)
     assert len(counts) == 16 and chisquare(list(counts.values())).pvalue > 1e-4
@@ -55,7 +61,7 @@ def test_only_faulty_spares_what_is_fine(tmp_path):
         return fine if "begin with" in messages[-1]["content"] else "text"
 
     generator = Seeded(text=text)
-    _, done = run_steps(text_pipeline(tmp_path, only_faulty=True), tmp_path, generator)
+    _, done = run_steps(revising(tmp_path, only_faulty=True), tmp_path, generator)
     rows = done["revisions"].rows(Revision)
     fine = [row for row in rows if row.principle == "p1"]
     assert fine and all(
@@ -68,7 +74,7 @@ def test_a_critique_that_finds_nothing_is_noted_even_where_the_text_is_rewritten
     generator = Seeded(
         text=lambda messages: "No fault. Good." if "Critique" in messages[-1]["content"] else "text"
     )
-    _, done = run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, generator)
+    _, done = run_steps(revising(tmp_path, prompts=3), tmp_path, generator)
     assert all(not row.faulty and row.revision_request for row in done["revisions"].rows(Revision))
 
 
@@ -81,9 +87,7 @@ def test_roles_take_turns_whatever_the_critique_finds(tmp_path):
         )
 
     generator = Seeded(text=text)
-    run_steps(
-        text_pipeline(tmp_path, rounds=3, context="append", only_faulty=True), tmp_path, generator
-    )
+    run_steps(revising(tmp_path, rounds=3, context="append", only_faulty=True), tmp_path, generator)
     for messages, _, _ in generator.completed:
         assert [m["role"] for m in messages] == ["user", "assistant"] * (len(messages) // 2) + [
             "user"
@@ -93,7 +97,7 @@ def test_roles_take_turns_whatever_the_critique_finds(tmp_path):
 def test_direct_revision_asks_once(tmp_path):
     generator = Seeded()
     _, done = run_steps(
-        text_pipeline(tmp_path, prompts=5, rounds=1, critique=False), tmp_path, generator
+        revising(tmp_path, prompts=5, rounds=1, critique=False), tmp_path, generator
     )
     rows = done["revisions"].rows(Revision)
     assert all(
@@ -116,13 +120,7 @@ def test_preambles_go_and_empty_texts_are_dropped_with_a_reason(tmp_path):
         async def complete(self, messages, sampling, seed):
             return await super(Seeded, self).complete(messages, sampling, seed)
 
-    steps = text_pipeline(tmp_path, prompts=5, rounds=1)
-    judging = ("judgements", "pairs")
-    _, done = run_steps(
-        {name: step for name, step in steps.items() if name not in judging},
-        tmp_path,
-        Plain(text=text),
-    )
+    _, done = run_steps(revising(tmp_path, prompts=5, rounds=1), tmp_path, Plain(text=text))
     assert {row.response for row in done["revisions"].rows(Revision)} == {"Better."}
     assert done["revisions"].manifest.dropped == {"empty critique": 2}
 

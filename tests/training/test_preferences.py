@@ -110,7 +110,7 @@ def test_hard_labels_give_trls_own_losses_and_soft_ones_are_refused_by_them(arti
         dpo_trainer(artifact, context, [0.8] * 4, "ipo", loss_type=["ipo"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_loss_of_trl_trains(artifact, context):
     inputs = {"model": artifact("base"), "pairs": artifact("pairs", trained_pairs([1.0] * 4))}
     examples, _ = read_pairs(inputs["pairs"])

@@ -204,6 +204,7 @@ def test_an_error_of_a_rank_ends_the_others_and_reaches_the_user_as_one_message(
         launch(keyed_stage.__name__, config, {}, context(), TWO)
 
 
+@pytest.mark.long
 def test_sharding_without_a_gpu_is_refused(context, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     settings = yaml.safe_load((ROOT / "conf" / "launcher" / "fsdp.yaml").read_text())["accelerate"]

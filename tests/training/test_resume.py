@@ -211,7 +211,7 @@ def test_a_checkpoint_of_another_training_or_step_is_set_aside(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dpo", "ppo"])
+@pytest.mark.parametrize("name", ["dpo", pytest.param("ppo", marks=pytest.mark.long)])
 def test_a_training_goes_on_from_the_last_sound_checkpoint(
     artifact, context, tmp_path, monkeypatch, capsys, name
 ):

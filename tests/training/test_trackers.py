@@ -78,7 +78,7 @@ def test_tensorboard_shows_the_curve_and_outlives_the_checkpoints(artifact, cont
     assert not list(here.directory.rglob("*tfevents*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trackio_shows_the_curve_on_this_machine(artifact, context, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     pytest.importorskip("trackio")  # which reads the variable at its import

@@ -203,7 +203,7 @@ def test_a_metric_that_is_not_a_mean_is_bootstrapped():
 LIMIT = 80  # of 1508 and 1200; all of them were compared once (docs/benchmarks.md)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_numbers_are_those_of_the_command_line(tmp_path):
     if not CROWS.exists() or not BBQ.exists():
         pytest.skip(f"{CROWS} or {BBQ} is not there: CrowS-Pairs, CC BY-SA 4.0, and BBQ, CC BY 4.0")

@@ -248,7 +248,7 @@ def test_the_scores_of_a_linear_classifier_are_those_of_scikit_learn(tmp_path):
     assert [row.scores[1] for row in rows] == pytest.approx(list(expected), abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
     """Ground-truth labels, a decoder as the trunk: it beats the most common label, and so does the
     judge that the embedded model is, by its own question about a value.

@@ -105,8 +105,7 @@ def test_every_row_can_be_traced_to_its_prompt(tmp_path):
 
 def test_dropping_one_of_16_reuses_nine_calls_in_ten(tmp_path):
     steps = text_pipeline(tmp_path, prompts=100)
-    everything = Seeded()
-    run_steps(steps, tmp_path, everything)
+    run_steps(steps, tmp_path, Seeded())
     without = Seeded()
     for step in ("revisions", "judgements", "pairs"):
         steps[step]["constitution"]["drop"] = ["p3"]
@@ -123,7 +122,7 @@ def test_dropping_one_of_16_reuses_nine_calls_in_ten(tmp_path):
 
 
 def test_an_edited_principle_is_named_and_touches_its_rows_only(tmp_path):
-    steps = text_pipeline(tmp_path, prompts=60)
+    steps = text_pipeline(tmp_path, prompts=20)
     _, before = run_steps(steps, tmp_path, Seeded())
     write_constitution(tmp_path / "set.yaml", p5="The response is something else entirely.")
     generator = Seeded()
@@ -131,7 +130,7 @@ def test_an_edited_principle_is_named_and_touches_its_rows_only(tmp_path):
     by_name = {p.step.name: p for p in planned}
     assert by_name["revisions"].reason == "constitution.p5.text changed"
     assert by_name["pairs"].reason == "inputs.judgements changed"
-    assert len(generator.chosen) == 60 * 2
+    assert len(generator.chosen) == 20 * 2
     old = {row.id: row for row in before["revisions"].rows(Revision)}
     touched = {row.response_id for row in old.values() if row.principle == "p5"}
     assert by_name["revisions"].forecast.open_rows == len(touched)

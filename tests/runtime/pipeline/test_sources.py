@@ -12,14 +12,14 @@ from stages import STAGES
 from stages.guards.console import open_console
 from stages.runtime.artifacts import Result
 from stages.runtime.models import Model
-from stages.runtime.pipeline.overlap import all_source_pairs, find_overlaps, source_pairs
+from stages.runtime.pipeline.overlap import find_overlaps, source_pairs
 from stages.runtime.pipeline.readings import expect, show_sources
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Prompt, Rating
 from stages.runtime.stage import Stage
 from stages.training.offline import kto_examples
 from tests.running import fake_model, run_steps
-from tests.test_configs import composed_steps, names
+from tests.test_configs import composed_steps
 
 
 @dataclass(frozen=True)
@@ -131,15 +131,6 @@ def test_requests_of_a_judges_examination_are_not_measured_on():
     pairs = source_pairs(steps, "evaluation")
     assert {other for _, other in pairs} == {"held_out", "held_out_helpful"}
     assert {one for one, _ in pairs} == {"values_targeted", "neutral"}
-
-
-@pytest.mark.parametrize(
-    "choice", [f"{group}={name}" for group in ("pipeline", "experiment") for name in names(group)]
-)
-def test_no_shipped_pipeline_measures_on_what_it_learns_from(choice):
-    steps = read_steps(composed_steps(choice), STAGES)
-    for pairs in all_source_pairs(steps).values():
-        assert not [pair for pair in pairs if pair[0] == pair[1]]
 
 
 def test_disjoint_files_say_nothing(tmp_path, training):

@@ -134,7 +134,7 @@ def decide(rank, file, results):
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_processes_decide_alike(tmp_path):
     import torch.multiprocessing as mp
 

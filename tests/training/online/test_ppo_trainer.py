@@ -288,7 +288,7 @@ def test_the_value_model_starts_from_the_scalar_model_and_is_trained_with_the_po
     assert all(moved)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dense_reward_is_learnt_and_the_value_model_explains_it(inputs, context):
     more = {
         "max_steps": 60,
@@ -319,7 +319,7 @@ RESUMED = ARGS | {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     artifact, context, tmp_path, monkeypatch, capsys
 ):

@@ -657,7 +657,10 @@ def test_a_policy_is_trained_under_principles_drawn_anew(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["grpo", "ppo", "online_dpo"])
+@pytest.mark.parametrize(
+    "stage",
+    ["grpo", *(pytest.param(name, marks=pytest.mark.long) for name in ("ppo", "online_dpo"))],
+)
 def test_a_constant_reward_stops_the_training(artifact, context, stage):
     from stages import STAGES
     from stages.runtime.stage import load_stage

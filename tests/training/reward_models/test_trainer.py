@@ -249,7 +249,7 @@ def test_a_reward_model_of_another_layout_is_no_place_to_go_on_from(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lora", [None, {"r": 8}])
+@pytest.mark.parametrize("lora", [None, pytest.param({"r": 8}, marks=pytest.mark.long)])
 def test_one_model_learns_to_follow_a_principle_and_its_opposite(artifact, context, tmp_path, lora):
     """The whole stage: pairs labelled under a principle and under its opposite, the same texts,
     other labels.
@@ -296,7 +296,7 @@ def test_one_model_learns_to_follow_a_principle_and_its_opposite(artifact, conte
     assert plain[0] > plain[1] and turned[0] < turned[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cost_model_puts_safe_answers_below_zero(artifact, context):
     args = ARGS | {
         "max_steps": 100,

@@ -106,7 +106,7 @@ def test_a_snapshot_is_the_model_of_a_training_that_ends_there(artifact, context
         snapshot.run(snapshot.Config(number=3), {"model": training}, context("third"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_training_has_all_of_them_in_the_end(artifact, context, tmp_path):
     inputs = {"model": artifact("base"), "answers": artifact("answers", ROWS)}
     options = {"args": ARGS | {"save_steps": 3}, "snapshots": 2}
