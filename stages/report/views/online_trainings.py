@@ -17,7 +17,7 @@ from stages.report.views.offline_trainings import is_online
 from stages.report.views.tripwire_readings import WIRES, describe_alarm, describe_reading
 from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import PER_CENT, format_short
-from stages.training.online.tripwires import KL, Reading, kl_per_completion, read_curves
+from stages.training.online.hacking.tripwires import KL, Reading, kl_per_completion, read_curves
 
 SHARES = ("refusals", "repetition", "silent", "missing")
 COSTS = {"cost": "cost", "lambda": "lambda"}

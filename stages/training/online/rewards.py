@@ -10,12 +10,13 @@ In: the mapping. Out: checked terms by name, what identifies them, and functions
 trainers call them. Each term gives a number for each completion, is multiplied by its `weight`,
 added to the others, and logged under its name. Where one term cannot score a completion, the
 completion has no reward, whatever the others say (`callbacks.py`); a term of weight 0 is only
-watched. The costs of Safe RLHF are terms too.
+watched, or read by others (`hacking/mixing.py`). The costs of Safe RLHF are terms too.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from stages.guards.errors import Faults, UserError, did_you_mean
@@ -23,17 +24,21 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.generation import Marks, split_thoughts
 from stages.runtime.typed_config import identity_of, parse_config
-from stages.training.online.model_terms import JudgeTerm, ListTerm, ModelTerm, RewardModelTerm
+from stages.training.online.hacking.mixing import EnsembleTerm, SharedScores, check_others
+from stages.training.online.hacking.tripwires import tripwires
+from stages.training.online.list_term import ListTerm
+from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm
 from stages.training.online.terms import (
+    ADDED_LATER,
     Completion,
     LengthTerm,
+    OnlyIf,
     PythonTerm,
     ScoreFunction,
     Term,
     TermUse,
     UnfinishedTerm,
 )
-from stages.training.online.tripwires import tripwires
 from stages.training.online.value_term import ValuesTerm
 
 TERMS: dict[str, type[Term]] = {
@@ -44,6 +49,7 @@ TERMS: dict[str, type[Term]] = {
     "ranking": ListTerm,
     "python": PythonTerm,
     "values": ValuesTerm,
+    "ensemble": EnsembleTerm,
 }
 """By `term:` in the pipeline file: the class that holds a term's options and scores with them."""
 
@@ -63,6 +69,7 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
         with faults.gather():
             terms[name] = _read_term(values, f"stage {stage!r}, {option}.{name}")
     faults.raise_any()
+    check_others(terms, f"stage {stage!r}, {option}")
     if option == "rewards" and not terms:
         raise UserError(
             f"`{option}` names no term",
@@ -98,6 +105,9 @@ def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:
     identity = {}
     for name, term in terms.items():
         identity[name] = {"term": kinds[type(term)]} | identity_of(term) | term.identity()
+        for option in ADDED_LATER:
+            if value := getattr(term, option, None):
+                identity[name][option] = asdict(value) if isinstance(value, OnlyIf) else value
     return identity
 
 
@@ -169,7 +179,6 @@ class RewardFunction:
             lengths = [len(completion.tokens) for completion in batch]
             for sign, value in tripwires(texts, lengths).items():
                 log_metric(f"tripwire/{sign}", value)
-        self.signs.clear()
         scores = self.score(batch)
         if log_metric is not None:
             for curve, value in self.signs.items():
@@ -221,13 +230,16 @@ def reward_functions(
     """
     functions: list[RewardFunction] = []
     for option, terms in (("rewards", rewards), ("costs", costs)):
+        shared = SharedScores(terms)
         for name, term in terms.items():
             where = f"step {context.step!r}, {option}.{name}"
-            use = TermUse(inputs, context, end_tokens, option == "costs", where)
-            score = term.score_function(use)
+            use = TermUse(
+                inputs, context, end_tokens, option == "costs", where, score_other=shared.score
+            )
+            shared.add(name, term.score_function(use), use.signs)
             function = RewardFunction(
                 name,
-                score,
+                partial(shared.score, name),
                 where,
                 log_tripwires=not functions,
                 marks=context.engines.thought_marks,

@@ -17,6 +17,7 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.rows import Message
 from stages.runtime.stage import Expected
+from stages.runtime.typed_config import Amount, machine
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,21 @@ class Completion:
     """The training step it was sampled in, which numbers the draws of principles."""
 
 
+ScoreFunction = Callable[[list[Completion]], list[Any]]
+"""Gives one number for each completion, or None where it cannot score it."""
+
+
+@dataclass(frozen=True)
+class OnlyIf:
+    """Where a term counts: for completions that another term scores above a limit."""
+
+    term: str
+    """The other term's name; its weight may be 0."""
+    above: float = 0.0
+    floor: float = 0.0
+    """The score of the completions that it does not count for."""
+
+
 @dataclass(frozen=True)
 class TermUse:
     """Where a term is used: in a step, as a reward or a cost."""
@@ -47,12 +63,15 @@ class TermUse:
     """For messages: the step and the term."""
     signs: dict[str, float] = field(default_factory=dict)
     """What the term adds to what is logged of a batch, by the name of its curve."""
+    score_other: Callable[[str, list[Completion]], list[Any]] | None = None
+    """Scores by another term of the step, given its name."""
 
 
 ExpectedInputs = Mapping[str, Expected]
 """What a plan knows of the step's inputs, by name."""
-ScoreFunction = Callable[[list[Completion]], list[Any]]
-"""Gives one number for each completion, or None where it cannot score it."""
+ADDED_LATER = ("only_if", "dropout", "free")
+"""Options that identify a term where they are set, and else leave its identity as it was before
+there were such options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +80,12 @@ class Term:
 
     weight: Annotated[float, Field(ge=-1e6, le=1e6)] = 1.0
     """The score is multiplied by it before the terms are added up."""
+    only_if: OnlyIf | None = machine(None)  # as ADDED_LATER says
+    """Where the term counts; None: everywhere."""
+
+    def others(self) -> list[str]:
+        """Return the names of the other terms whose scores it reads."""
+        return [self.only_if.term] if self.only_if else []
 
     def check(self, where: str) -> None:
         """Refuse options that cannot work, before anything runs."""
@@ -100,7 +125,7 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class LengthTerm(Term):
-    """`min(factor * tokens / per, cap)`."""
+    """`min(factor * (tokens - free) / per, cap)`, and 0 up to `free` tokens."""
 
     per: Annotated[int, Field(gt=0)] = 1024
     """Tokens that are worth 1."""
@@ -108,11 +133,14 @@ class LengthTerm(Term):
     """The largest score."""
     factor: dict[str, float] = field(default_factory=dict)
     """By kind of prompt; 1 for a kind that is not named."""
+    free: Amount = machine(0)  # as ADDED_LATER says
+    """Tokens that count nothing: with a weight below 0, a budget of length."""
 
     def score_function(self, use: TermUse) -> ScoreFunction:
         def score(completion: Completion) -> float:
             factor = self.factor.get(completion.kind, 1.0)
-            return min(factor * len(completion.tokens) / self.per, self.cap)
+            counted = max(0, len(completion.tokens) - self.free)
+            return min(factor * counted / self.per, self.cap)
 
         return lambda completions: [score(completion) for completion in completions]
 
