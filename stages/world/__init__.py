@@ -20,8 +20,6 @@ _MODULES = {
     "check": "checker",
     "breaks": "checker",
     "flatters": "checker",
-    "refuses": "checker",
-    "is_good": "checker",
     "red_team": "prompts",
     "benign": "prompts",
     "mixed": "prompts",
