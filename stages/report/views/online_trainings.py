@@ -8,7 +8,8 @@ without.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
+from statistics import fmean
 
 from stages.report.views.charts import Point
 from stages.report.views.curves import Line, overlay
@@ -73,6 +74,8 @@ def online_view(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> Vi
     return {
         "runs": descriptions,
         "watched": watched,
+        "gold": [_gold_picture(run) for run in runs if _gold_of(run)],
+        "gold_lines": [{"step": name, "index": number + 1} for number, name in enumerate(GOLD)],
         "terms": terms,
         "inner": inner,
         "alarm": describe_alarm(),
@@ -120,6 +123,50 @@ class _Overlays:
         marked = bool(wire and reading and key in reading.tripped)
         points = _points(run.metrics["history"], key, wire)
         return Line(run.step, self.shades[run.fingerprint], points, marked)
+
+
+GOLD = ("reward", "gold")
+"""The lines of a picture of reward and gold, which have the colours 1 and 2."""
+
+
+def _gold_of(run: Artifact) -> str | None:
+    """The term that the stop rule of a training watches, if there is one."""
+    rule = run.config.get("stop")
+    gold = rule.get("gold") if isinstance(rule, Mapping) else None
+    return gold if gold and f"{TERM}{gold}" in _keys(run) else None
+
+
+def _keys(run: Artifact) -> set[str]:
+    return {key for point in run.metrics["history"] for key in point}
+
+
+def _gold_picture(run: Artifact) -> str:
+    """The trained reward and the watched gold of one training, both in units of their own noise
+    from the mean of their first tenth; the step of an event is marked.
+    """
+    history = run.metrics["history"]
+    lines = []
+    keys = ("reward", f"{TERM}{_gold_of(run)}")
+    for number, (name, key) in enumerate(zip(GOLD, keys, strict=True)):
+        points = standardise(_points(history, key, False))
+        lines.append(Line(name, number + 1, points))
+    event = (run.metrics.get("stop") or {}).get("event")
+    step = event["step"] if event else None
+    label = f"{run.step}: alarm at step {step}" if event else f"{run.step}: no alarm"
+    return overlay(lines, label, event=step)
+
+
+def standardise(points: Sequence[Point]) -> list[Point]:
+    """A curve less the mean of its first tenth, in units of its noise from point to point; as it is
+    where it has no noise.
+    """
+    if not points:
+        return []
+    values = [value for _, value in points]
+    start = fmean(values[: math.ceil(len(values) / 10)])
+    squares = [(later - earlier) ** 2 for earlier, later in pairwise(values)]
+    noise = math.sqrt(fmean(squares) / 2) if squares else 0.0
+    return [(step, (value - start) / (noise or 1.0)) for step, value in points]
 
 
 def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> list[Point]:
