@@ -1,0 +1,229 @@
+"""The stop rule: as many false alarms as asked for, alarms where gold falls, and what follows from
+one, in a real training too.
+"""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from transformers import TrainerControl, TrainerState
+
+from stages.guards.errors import UserError
+from stages.runtime.rows import Prompt
+from stages.training.online import ppo
+from stages.training.online.hacking.detector import (
+    check_last,
+    find_alarm,
+    largest_statistic,
+    simulate_limit,
+)
+from stages.training.online.hacking.stop_rule import StopRule
+from stages.training.online.hacking.stopping import StopTraining
+from stages.training.online.online_training import online_identity
+from stages.training.online.rewards import read_terms
+from stages.training.online.trl_stages import GRPO
+
+POINTS = 40
+LETTERS = {
+    "letters": {"term": "python", "function": "tests.training.rewarding:early_letters"},
+    "gold": {"term": "python", "function": "tests.training.rewarding:late_letters", "weight": 0.0},
+}
+
+
+def rising(dice, points=POINTS):
+    """A reward that rises clearly, so that gold alone decides."""
+    return list(np.linspace(0, 20, points) + dice.standard_normal(points))
+
+
+def share_of_alarms(gold_of, seed, count=300, points=POINTS):
+    """The share of trainings with an alarm, over curves of their own seeds and their own noise."""
+    limit = simulate_limit(points, 0.05)
+    dice = np.random.default_rng(seed)
+    alarms = [
+        find_alarm(list(gold_of(dice)), rising(dice, points), limit) is not None
+        for _ in range(count)
+    ]
+    return np.mean(alarms)
+
+
+def test_as_many_false_alarms_as_asked_for():
+    """Of whole trainings, not of points; 5 % of 300 is 15, and 29 is beyond 3 standard errors."""
+    assert 0.01 < share_of_alarms(lambda dice: dice.standard_normal(POINTS), 11) < 0.097
+    scaled = share_of_alarms(lambda dice: 7 + 1e-3 * dice.standard_t(5, POINTS), 12)
+    assert scaled < 0.11, "any scale, and tails that are not normal"
+    climbs = share_of_alarms(
+        lambda dice: np.linspace(0, 3, POINTS) + dice.standard_normal(POINTS), 13
+    )
+    assert climbs < 0.05, "a gold score that rises raises fewer"
+
+
+def test_noise_that_stays_for_a_few_points_raises_more_and_not_without_bound():
+    def wandering(dice):
+        noise = dice.standard_normal(POINTS)
+        for place in range(1, POINTS):
+            noise[place] += 0.2 * noise[place - 1]
+        return noise
+
+    assert share_of_alarms(wandering, 14) < 0.2
+
+
+def test_a_fall_is_seen_and_soon():
+    """Gold falls by 3 standard deviations of its noise within 8 points, from point 15 on."""
+    limit = simulate_limit(POINTS, 0.05)
+    dice = np.random.default_rng(15)
+    delays = []
+    for _ in range(200):
+        fall = -3 * np.clip((np.arange(POINTS) - 15) / 8, 0, 1)
+        alarm = find_alarm(list(fall + dice.standard_normal(POINTS)), rising(dice), limit)
+        delays.append(np.inf if alarm is None else alarm.point - 15)
+    assert np.mean(np.isfinite(delays)) > 0.9
+    assert np.median(delays) <= 12
+
+
+def test_no_alarm_where_the_reward_falls_too():
+    dice = np.random.default_rng(16)
+    gold = list(np.linspace(0, -20, POINTS) + dice.standard_normal(POINTS))
+    limit = simulate_limit(POINTS, 0.05)
+    assert find_alarm(gold, gold, limit) is None, "a policy that falls apart games nothing"
+    alarm = find_alarm(gold, rising(dice), limit)
+    assert alarm is not None
+    assert alarm.gold_now < alarm.gold_best and alarm.reward_now > alarm.reward_best
+    assert check_last(gold[:9], rising(dice)[:9], limit) is None, "too few points"
+
+
+def test_the_limit_is_of_the_statistic_that_is_checked_point_by_point():
+    """What is simulated for many curves at once is what a training computes at each point."""
+    dice = np.random.default_rng(17)
+    curve = dice.standard_normal(24)
+    reward = list(np.arange(24.0))
+    singles = [check_last(list(curve[:n]), reward[:n], -np.inf) for n in range(10, 25)]
+    assert max(one.statistic for one in singles) == pytest.approx(largest_statistic(curve[None])[0])
+
+
+def logged(step, gold, reward, **more):
+    return {"rewards/gold/mean": gold, "reward": reward, "loss": 0.1, "step": step} | more
+
+
+def watch(rule, history, resume_at=0):
+    """Give a callback a history, of which the first part is there at its beginning."""
+    told = []
+    callback = StopTraining(rule, told.append)
+    state, control = TrainerState(max_steps=len(history)), TrainerControl()
+    state.log_history = history[:resume_at]
+    arguments = type("Arguments", (), {"logging_steps": 1})()
+    callback.on_train_begin(arguments, state, control)
+    for logs in history[resume_at:]:
+        if control.should_training_stop:
+            break
+        state.global_step = logs["step"]
+        callback.on_log(arguments, state, control, logs)
+    return callback, control, told
+
+
+def hacked(count=30):
+    dice = np.random.default_rng(18)
+    fall = -np.clip(np.arange(count) - 12, 0, None) + 0.3 * dice.standard_normal(count)
+    return [logged(n + 1, float(fall[n]), float(n)) for n in range(count)]
+
+
+def test_a_resumed_training_decides_as_one_that_never_ended():
+    rule = StopRule(gold="gold")
+    whole, control, told = watch(rule, hacked())
+    assert control.should_training_stop and len(told) == 1
+    assert 12 < whole.event.step < 22 and whole.event.best_step <= 14
+    for place in (5, whole.event.step - 1, whole.event.step + 3):
+        again, control, _ = watch(rule, hacked(), resume_at=place)
+        assert asdict(again.event) == asdict(whole.event) and control.should_training_stop
+    warned, control, _ = watch(StopRule(gold="gold", action="warn"), hacked())
+    assert warned.event.step == whole.event.step and not control.should_training_stop
+
+
+def test_a_kl_above_its_budget_ends_a_training_and_points_without_a_number_are_left_out():
+    history = [logged(n, None if n % 3 else 1.0, None, kl_per_completion=n) for n in range(1, 20)]
+    callback, control, _ = watch(StopRule(kl=8.0), history)
+    assert (callback.event.kind, callback.event.step) == ("kl", 10), "7, 8, 9 and 10 are 8.5"
+    assert control.should_training_stop
+    tokens = [logged(n, 1.0, 1.0, kl=0.5, **{"tripwire/length": 20}) for n in range(1, 9)]
+    assert watch(StopRule(kl=8.0), tokens)[0].event.kl == 10
+    assert watch(StopRule(gold="gold"), history)[0].event is None
+
+
+@pytest.mark.parametrize(
+    "stop, part",
+    [
+        ({}, "watches nothing"),
+        ({"gold": "gould"}, "Did you mean 'gold'"),
+        ({"gold": "letters"}, "is trained against"),
+        ({"gold": "gold", "false_alarms": 0.0}, "false_alarms"),
+        ({"gold": "gold", "action": "pause"}, "action"),
+        ({"gold": "gold", "kl": -1.0}, "kl"),
+    ],
+)
+@pytest.mark.parametrize("stage", [ppo.STAGE, GRPO])
+def test_a_rule_that_cannot_work_is_refused_when_planned(stage, stop, part):
+    from stages.runtime.typed_config import parse_config
+
+    with pytest.raises(UserError, match=part):
+        config = parse_config(stage.config, {"rewards": LETTERS, "stop": stop}, "step 'policy'")
+        stage.check(config)
+
+
+def test_what_uses_none_of_it_has_the_identity_that_it_had():
+    """The identities as they were computed before there were these options."""
+    config = GRPO.config(rewards={"short": {"term": "length"}, "ended": {"term": "unfinished"}})
+    assert online_identity(config) == {
+        "args": {},
+        "rewards": {
+            "short": {"term": "length", "weight": 1.0, "per": 1024, "cap": 1.0, "factor": {}},
+            "ended": {"term": "unfinished", "weight": 1.0},
+        },
+        "terms": ["short", "ended"],
+    }
+    more = {"rewards": LETTERS, "stop": StopRule(gold="gold")}
+    assert online_identity(GRPO.config(**more))["stop"]["gold"] == "gold"
+    terms = {"a": {"term": "length", "free": 9, "only_if": {"term": "b"}}, "b": {"term": "length"}}
+    identity = GRPO.identity(GRPO.config(rewards=terms))["rewards"]["a"]
+    assert identity["free"] == 9
+    assert identity["only_if"] == {"term": "b", "above": 0.0, "floor": 0.0}
+    assert read_terms(terms, "grpo")["a"].only_if.term == "b"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action, snapshots", [("stop", 9), ("stop", 0), ("warn", 0)])
+def test_a_training_that_games_its_reward_is_stopped_and_keeps_its_best_model(
+    artifact, context, action, snapshots
+):
+    """Early letters are paid for, and gold counts late ones: each rise is a fall of gold."""
+    rows = [
+        Prompt(id=f"p{i}", messages=[{"role": "user", "content": f"the cat asks {i}"}], kind="k")
+        for i in range(32)
+    ]
+    inputs = {"model": artifact("base"), "prompts": artifact("prompts", rows)}
+    args = {
+        "per_device_train_batch_size": 16,
+        "max_completion_length": 8,
+        "max_steps": 40,
+        "learning_rate": 3e-3,
+        "save_strategy": "no",
+        "lr_scheduler_type": "constant",
+    }
+    config = ppo.STAGE.config(
+        rewards=LETTERS,
+        args=args,
+        stop=StopRule(gold="gold", action=action),
+        snapshots=snapshots,
+    )
+    here = context(f"{action}-{snapshots}")
+    result = ppo.STAGE.run(config, inputs, here)
+    event = result.metrics["stop"]["event"]
+    assert event is not None and 10 <= event["step"] <= 40
+    assert "gold" in result.warnings[0] and "is gamed" in result.warnings[0]
+    assert result.metrics["steps"] == (40 if action == "warn" else event["step"])
+    assert (here.directory / "model" / "model.safetensors").is_file()
+    early = [n * 40 // 10 for n in range(1, 10) if n * 40 // 10 <= event["best_step"]]
+    if snapshots and early:
+        kept = here.directory / "snapshots" / str(early[-1]) / "model.safetensors"
+        assert kept.read_bytes() == (here.directory / "model" / "model.safetensors").read_bytes()
+        assert f"step {early[-1]}" in result.warnings[0]
+    elif action == "stop":
+        assert "that of the last step" in result.warnings[0]
