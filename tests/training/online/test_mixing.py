@@ -3,6 +3,7 @@ length.
 """
 
 from statistics import fmean, pstdev
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,7 +29,8 @@ def scores_of(options, batch, table=None):
     shared = SharedScores(terms)
     calls = []
     for name, term in terms.items():
-        use = TermUse({}, None, {2}, False, name, score_other=shared.score)
+        context = SimpleNamespace(seed=7)
+        use = TermUse({}, context, {2}, False, name, score_other=shared.score)
         function = term.score_function(use)
         if table and name in table:
 
@@ -66,6 +68,20 @@ def test_an_ensemble_combines_scores_and_needs_all_of_them(combine, more, expect
     found, calls = scores_of(options, batch, TABLE)
     assert found["both"] == pytest.approx([*expected, None])
     assert sorted(calls) == ["a", "b"], "each scores the batch once"
+
+
+def test_an_ensemble_leaves_terms_out_by_step():
+    options = {
+        "both": {"term": "ensemble", "of": {"a": 1.0, "b": 1.0}, "combine": "sum", "dropout": 0.5},
+        "a": LENGTH | {"weight": 0.0},
+        "b": LENGTH | {"weight": 0.0},
+    }
+    sums = []
+    for step in range(60):
+        found, _ = scores_of(options, [completion(step=step)] * 2, TABLE)
+        assert found["both"][0] == found["both"][1], "all completions of a step are scored alike"
+        sums.append(found["both"][0])
+    assert set(sums) == {2.0, 4.0, 6.0}, "one, the other, or both"
 
 
 def test_a_term_counts_only_where_another_one_is_above_its_limit():

@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.guards.errors import Faults, UserError, refuse_unknown
-from stages.runtime.typed_config import NotNegative
+from stages.runtime.typed_config import NotNegative, machine
+from stages.training.online.hacking.hiding import hide
 from stages.training.online.terms import Completion, OnlyIf, ScoreFunction, Term, TermUse
 
 Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -43,6 +44,8 @@ class EnsembleTerm(Term):
     """
     spread: NotNegative = 1.0
     """Standard deviations that `mean_less_spread` takes off."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = machine(0.0)  # as ADDED_LATER says
+    """The chance of each of the terms to be left out in a step; at least one stays."""
 
     def others(self) -> list[str]:
         return [*super().others(), *self.of]
@@ -53,12 +56,18 @@ class EnsembleTerm(Term):
         def score(completions: list[Completion]) -> list[float | None]:
             assert use.score_other is not None
             table = []
-            for name, factor in self.of.items():
-                column = [_times(value, factor) for value in use.score_other(name, completions)]
-                table.append(column)
+            for name in self._heard(use, completions):
+                scores = use.score_other(name, completions)
+                table.append([_times(value, self.of[name]) for value in scores])
             return [self._combine(values) for values in zip(*table, strict=True)]
 
         return score
+
+    def _heard(self, use: TermUse, completions: Sequence[Completion]) -> list[str]:
+        """The terms that count in the step of the completions."""
+        if not self.dropout or not completions:
+            return list(self.of)
+        return hide(list(self.of), self.dropout, use.context.seed, completions[0].step, str)
 
     def _combine(self, values: Sequence[float | None]) -> float | None:
         present = [value for value in values if value is not None]

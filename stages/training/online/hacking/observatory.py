@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -65,7 +66,7 @@ def find_onset(history: Sequence[Mapping[str, float]]) -> int | None:
     values = [point[f"term {TRUTH}"] for point in points]
     if len(values) < 2 * (BEST + LAST):
         return None
-    differences = [later - earlier for earlier, later in zip(values, values[1:], strict=False)]
+    differences = [later - earlier for earlier, later in pairwise(values)]
     noise = math.sqrt(fmean(each**2 for each in differences) / 2)
     means = [fmean(values[place : place + BEST]) for place in range(len(values) - BEST)]
     best = max(range(len(means)), key=lambda place: means[place])
