@@ -108,6 +108,8 @@ class StopTraining(TrainerCallback):
     def _act(self, control: Any) -> None:
         if self.event is not None and self.stop.action == "stop":
             control.should_training_stop = True
+            # The model itself is saved next; a Trainer that resumes here takes one step too many.
+            control.should_save = False
 
 
 def _is_number(value: Any) -> bool:
