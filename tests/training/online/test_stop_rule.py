@@ -75,6 +75,8 @@ def test_a_fall_is_seen_and_soon():
     alarms = [find_alarm(list(one), rising(dice), limit) for one in gold[:15]]
     delays = [alarm.point - 15 if alarm else np.inf for alarm in alarms]
     assert 0 < np.median(delays) <= 13
+    steep = np.clip(15 - np.arange(POINTS), -20, 0) + 0.3 * dice.standard_normal(POINTS)
+    assert find_alarm(list(steep), rising(dice), limit).point <= 19, "a trend is no noise"
 
 
 def test_no_alarm_where_the_reward_falls_too():

@@ -156,7 +156,9 @@ def _noise(curves: Curves) -> Curves:
 
     Of noise that keeps a share r of itself from point to point, successive differences d have
     the correlation -(1 - r) / 2 with the next, so r follows from them. The variance of a sum of n
-    points is about n (1 + r) / (1 - r) times that of one. r below 0 counts as 0.
+    points is about n (1 + r) / (1 - r) times that of one. r below 0 counts as 0. From the first
+    point of a possible alarm on the least noise so far counts, so that a steep fall, whose
+    differences are large, is not taken for noise.
     """
     differences = np.diff(curves, axis=1)
     counts = np.arange(1, differences.shape[1] + 1)
@@ -167,4 +169,6 @@ def _noise(curves: Curves) -> Curves:
     ratio = np.divide(following, variance, out=np.zeros_like(variance), where=variance > 0)
     kept = np.clip(1 + 2 * ratio, 0.0, MOST_KEPT)
     noise = np.sqrt(variance / 2 * (1 + kept)) / (1 - kept)
-    return np.concatenate([noise[:, :1], noise], axis=1)
+    noise = np.concatenate([noise[:, :1], noise], axis=1)
+    least = np.minimum.accumulate(noise[:, FIRST - 1 :], axis=1)
+    return np.concatenate([noise[:, : FIRST - 1], least], axis=1)

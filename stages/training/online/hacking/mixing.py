@@ -157,7 +157,7 @@ class SharedScores:
 
 def _where(scores: Sequence[Any], others: Sequence[Any], condition: OnlyIf) -> list[Any]:
     """Scores where the other term is above its limit; None where it has no score."""
-    chosen = []
+    chosen: list[Any] = []
     for score, other in zip(scores, others, strict=True):
         if other is None:
             chosen.append(None)
