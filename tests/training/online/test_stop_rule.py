@@ -50,7 +50,7 @@ def test_as_many_false_alarms_as_asked_for():
     noise = dice.standard_normal((CURVES, POINTS))
     assert 0.029 < share_of_alarms(noise) < 0.071
     assert 0.029 < share_of_alarms(7 + 1e-3 * noise) < 0.071, "on any scale"
-    assert share_of_alarms(dice.standard_t(5, (CURVES, POINTS))) < 0.1, "with heavier tails"
+    assert share_of_alarms(dice.standard_t(5, (CURVES, POINTS))) < 0.13, "more with heavy tails"
     assert share_of_alarms(np.linspace(0, 3, POINTS) + noise) < 0.05, "fewer where gold rises"
     limit = simulate_limit(POINTS, 0.05)
     singly = [find_alarm(list(one), rising(dice), limit) is not None for one in noise[:12]]
