@@ -34,7 +34,10 @@ TERM = "term "
 """The prefix of a term's name in the keys of a history."""
 
 
-def online_view(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | None:
+def online_view(
+    artifacts: Sequence[Artifact],
+    colours: Mapping[str, int],
+) -> View | None:
     """The online trainings in common drawings; None if there are none.
 
     Args:
@@ -99,7 +102,12 @@ class _Overlays:
                 keys |= dict.fromkeys(point)
         return list(keys)
 
-    def draw(self, key: str, label: str, wire: bool = False) -> list[str]:
+    def draw(
+        self,
+        key: str,
+        label: str,
+        wire: bool = False,
+    ) -> list[str]:
         """One drawing; none where nothing was logged.
 
         Args:
@@ -118,7 +126,12 @@ class _Overlays:
         )
         return [drawing] if drawing else []
 
-    def _line(self, run: Artifact, key: str, wire: bool) -> Line:
+    def _line(
+        self,
+        run: Artifact,
+        key: str,
+        wire: bool,
+    ) -> Line:
         reading = self.readings[run.fingerprint]
         marked = bool(wire and reading and key in reading.tripped)
         points = _points(run.metrics["history"], key, wire)
@@ -169,7 +182,11 @@ def standardise(points: Sequence[Point]) -> list[Point]:
     return [(step, (value - start) / (noise or 1.0)) for step, value in points]
 
 
-def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> list[Point]:
+def _points(
+    history: Sequence[Mapping[str, float]],
+    key: str,
+    wire: bool,
+) -> list[Point]:
     """A curve; among the tripwires the KL is that of a completion, and shares are per cent."""
     scale = PER_CENT if key in SHARES else 1.0
     points = []
@@ -180,7 +197,10 @@ def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> lis
     return points
 
 
-def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, int]:
+def _shades(
+    runs: Sequence[Artifact],
+    colours: Mapping[str, int],
+) -> dict[str, int]:
     """A colour for each training: that of its policy, or an unused one.
 
     0 is the grey of a baseline.
@@ -193,7 +213,10 @@ def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, i
     return shades
 
 
-def _term_label(key: str, runs: Sequence[Artifact]) -> str:
+def _term_label(
+    key: str,
+    runs: Sequence[Artifact],
+) -> str:
     """A term's name, and its weight if all trainings with the term agree on it."""
     name = key.removeprefix(TERM)
     weights = set()

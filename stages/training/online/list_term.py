@@ -50,7 +50,10 @@ class ListTerm(CriteriaTerm):
     template: str = RANK_TEMPLATE
     """What the judge reads."""
 
-    def check(self, where: str) -> None:
+    def check(
+        self,
+        where: str,
+    ) -> None:
         check_criteria(self.constitution, self.rubrics, where)
         if self.constitution:
             select(self.constitution)
@@ -64,7 +67,10 @@ class ListTerm(CriteriaTerm):
     def data_inputs(self) -> list[str]:
         return [self.rubrics] if self.rubrics else []
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         """Return the function; None for the completions of a prompt that cannot be ranked."""
         generator = use.context.generator(self.input_model(use))
         seed = use.context.seed
@@ -72,7 +78,10 @@ class ListTerm(CriteriaTerm):
         shared = [as_proposal(principle) for principle in principles]
         rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
 
-        async def rank(prompt_id: str, group: list[Completion]) -> list[float] | list[None]:
+        async def rank(
+            prompt_id: str,
+            group: list[Completion],
+        ) -> list[float] | list[None]:
             """The place of each completion of one prompt, or None for all of them."""
             try:
                 criteria = shared or find_rubric(rubrics, prompt_id)

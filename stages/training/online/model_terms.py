@@ -39,7 +39,10 @@ class ModelTerm(Term):
     model: str
     """The step's input that holds it."""
 
-    def input_model(self, use: TermUse) -> Model:
+    def input_model(
+        self,
+        use: TermUse,
+    ) -> Model:
         """Return the model.
 
         Raises:
@@ -90,7 +93,10 @@ class RewardModelTerm(CriteriaTerm):
     shift: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
-    def check(self, where: str) -> None:
+    def check(
+        self,
+        where: str,
+    ) -> None:
         needing = (self.draw, self.always, self.boost, self.each, self.dropout)
         if not self.constitution and any(needing):
             raise UserError(
@@ -108,11 +114,17 @@ class RewardModelTerm(CriteriaTerm):
             identity |= identify_selection("intervention", self.intervention)
         return identity
 
-    def foresee(self, inputs: ExpectedInputs) -> list[str]:
+    def foresee(
+        self,
+        inputs: ExpectedInputs,
+    ) -> list[str]:
         """Warn of a `draw` of more principles than there are."""
         return self._make_draw(0, "").doubts
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         """Return the function; None for a completion longer than the model's context.
 
         Raises:
@@ -159,7 +171,11 @@ class RewardModelTerm(CriteriaTerm):
 
         return score
 
-    def _make_draw(self, seed: int, where: str) -> PrincipleDraw:
+    def _make_draw(
+        self,
+        seed: int,
+        where: str,
+    ) -> PrincipleDraw:
         return PrincipleDraw(
             self.constitution,
             self.draw,
@@ -198,7 +214,10 @@ class JudgeTerm(CriteriaTerm):
     template: str = VERDICT_TEMPLATE
     """What the judge reads."""
 
-    def check(self, where: str) -> None:
+    def check(
+        self,
+        where: str,
+    ) -> None:
         if len(set(self.scale.values())) < 2:
             raise UserError(
                 f"every option of the scale is worth {next(iter(self.scale.values()))}",

@@ -81,13 +81,19 @@ def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
     return [choice for term in config.reward_terms.values() for choice in term.choices()]
 
 
-def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> None:
+def check_online_inputs(
+    config: OnlineConfig,
+    inputs: Mapping[str, Kind],
+) -> None:
     """Refuse a reward whose terms name an input that the step does not have."""
     named = inputs_of(config.reward_terms)
     refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
 
 
-def foresee_terms(terms: Mapping[str, Term], inputs: Mapping[str, Expected]) -> list[str]:
+def foresee_terms(
+    terms: Mapping[str, Term],
+    inputs: Mapping[str, Expected],
+) -> list[str]:
     """The warnings of the terms, each with its term's name."""
     warnings = []
     for name, term in terms.items():
@@ -95,7 +101,10 @@ def foresee_terms(terms: Mapping[str, Term], inputs: Mapping[str, Expected]) -> 
     return warnings
 
 
-def foresee_online(config: OnlineConfig, inputs: Mapping[str, Expected]) -> list[str]:
+def foresee_online(
+    config: OnlineConfig,
+    inputs: Mapping[str, Expected],
+) -> list[str]:
     doubts = doubt_stop(config.stop, config.snapshots)
     return foresee_terms(config.reward_terms, inputs) + doubts
 
@@ -211,18 +220,26 @@ def run_online(
     )
 
 
-def _say(context: Context, text: str) -> None:
+def _say(
+    context: Context,
+    text: str,
+) -> None:
     context.console.print(f"{context.step}: {text}")
 
 
-def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:
+def end_tokens_of(
+    model: Any,
+    tokenizer: Any,
+) -> set[int]:
     """Ids of the tokens that end a turn."""
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     return {tokenizer.eos_token_id, *ends} - {None}
 
 
-def last_tenth(history: list[dict[str, float]]) -> dict[str, float]:
+def last_tenth(
+    history: list[dict[str, float]],
+) -> dict[str, float]:
     """The mean of each curve over its last tenth, which is where the training ended.
 
     Rewards are logged once a rollout.

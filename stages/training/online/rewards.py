@@ -24,15 +24,15 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.generation import Marks, split_thoughts
 from stages.runtime.typed_config import identity_of, parse_config
-from stages.training.online.hacking.mixing import EnsembleTerm, SharedScores, check_others
+from stages.training.online.hacking.mixing import OnlyIf, SharedScores, check_others
 from stages.training.online.hacking.tripwires import tripwires
 from stages.training.online.list_term import ListTerm
 from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm
 from stages.training.online.terms import (
     ADDED_LATER,
     Completion,
+    EnsembleTerm,
     LengthTerm,
-    OnlyIf,
     PythonTerm,
     ScoreFunction,
     Term,
@@ -54,7 +54,11 @@ TERMS: dict[str, type[Term]] = {
 """By `term:` in the pipeline file: the class that holds a term's options and scores with them."""
 
 
-def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") -> dict[str, Term]:
+def read_terms(
+    options: Mapping[str, Any],
+    stage: str,
+    option: str = "rewards",
+) -> dict[str, Term]:
     """Read and check the terms under `rewards` or `costs`.
 
     Raises:
@@ -85,7 +89,10 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
     return terms
 
 
-def _read_term(values: Any, where: str) -> Term:
+def _read_term(
+    values: Any,
+    where: str,
+) -> Term:
     values = dict(values) if isinstance(values, Mapping) else {}
     kind = values.pop("term", None)
     if kind not in TERMS:
@@ -99,7 +106,9 @@ def _read_term(values: Any, where: str) -> Term:
     return term
 
 
-def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:
+def terms_identity(
+    terms: Mapping[str, Term],
+) -> dict[str, Any]:
     """What identifies the terms: options, principle texts in their order, template and sources."""
     kinds = {term_class: kind for kind, term_class in TERMS.items()}
     identity = {}
@@ -111,7 +120,9 @@ def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:
     return identity
 
 
-def models_of(terms: Mapping[str, Term]) -> dict[str, str]:
+def models_of(
+    terms: Mapping[str, Term],
+) -> dict[str, str]:
     """The input that each term's model is, by term."""
     return {name: term.model for name, term in terms.items() if isinstance(term, ModelTerm)}
 

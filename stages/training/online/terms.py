@@ -5,7 +5,7 @@ Then name it in `TERMS` (`rewards.py`).
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -17,7 +17,9 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.rows import Message
 from stages.runtime.stage import Expected
-from stages.runtime.typed_config import Amount, machine
+from stages.runtime.typed_config import Amount, NotNegative, machine
+from stages.training.online.hacking.hiding import hide
+from stages.training.online.hacking.mixing import OnlyIf, Way, combine
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,9 @@ class Completion:
     """The training step it was sampled in, which numbers the draws of principles."""
 
 
+Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
 ScoreFunction = Callable[[list[Completion]], list[Any]]
 """Gives one number for each completion, or None where it cannot score it."""
-
-
-@dataclass(frozen=True)
-class OnlyIf:
-    """Where a term counts: for completions that another term scores above a limit."""
-
-    term: str
-    """The other term's name; its weight may be 0."""
-    above: float = 0.0
-    floor: float = 0.0
-    """The score of the completions that it does not count for."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,14 @@ class Term:
         """Return the names of the other terms whose scores it reads."""
         return [self.only_if.term] if self.only_if else []
 
-    def check(self, where: str) -> None:
+    def members(self) -> list[str]:
+        """Return the terms that are added to the reward through it."""
+        return []
+
+    def check(
+        self,
+        where: str,
+    ) -> None:
         """Refuse options that cannot work, before anything runs."""
 
     def identity(self) -> dict[str, Any]:
@@ -106,7 +105,10 @@ class Term:
         """Return (input, options) of a model that is to choose among options; see `Stage`."""
         return []
 
-    def foresee(self, inputs: ExpectedInputs) -> list[str]:
+    def foresee(
+        self,
+        inputs: ExpectedInputs,
+    ) -> list[str]:
         """Return warnings for a plan.
 
         Raises:
@@ -114,7 +116,10 @@ class Term:
         """
         return []
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         """Return the function that scores completions.
 
         Raises:
@@ -136,7 +141,10 @@ class LengthTerm(Term):
     free: Amount = machine(0)  # as ADDED_LATER says
     """Tokens that count nothing: with a weight below 0, a budget of length."""
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         def score(completion: Completion) -> float:
             factor = self.factor.get(completion.kind, 1.0)
             counted = max(0, len(completion.tokens) - self.free)
@@ -149,7 +157,10 @@ class LengthTerm(Term):
 class UnfinishedTerm(Term):
     """-1 for a completion that was cut off before it ended its turn, else 0."""
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         def score(completion: Completion) -> float:
             finished = completion.tokens and completion.tokens[-1] in use.end_tokens
             return 0.0 if finished else -1.0
@@ -168,14 +179,20 @@ class PythonTerm(Term):
     function: str
     """`module:function`."""
 
-    def check(self, where: str) -> None:
+    def check(
+        self,
+        where: str,
+    ) -> None:
         load_function(self.function, where)
 
     def identity(self) -> dict[str, Any]:
         module = importlib.import_module(self.function.partition(":")[0])
         return {"source": module_identity(module)}
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         function = load_function(self.function, use.where)
 
         def score(completion: Completion) -> Any:
@@ -183,6 +200,52 @@ class PythonTerm(Term):
             return function(completion.prompt, completion.text, row)
 
         return lambda completions: [score(completion) for completion in completions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleTerm(Term):
+    """One score of several terms, which are added to the reward through it alone."""
+
+    of: Annotated[dict[str, Factor], Field(min_length=1)]
+    """The terms by name, each with a factor of its score; their own weights are 0."""
+    combine: Way = "mean"
+    """`min`: the reward is what the least content one says. `mean_less_spread`: less where they
+    disagree.
+    """
+    spread: NotNegative = 1.0
+    """Standard deviations that `mean_less_spread` takes off."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = machine(0.0)  # as ADDED_LATER says
+    """The chance of each of the terms to be left out in a step; at least one stays."""
+
+    def others(self) -> list[str]:
+        return [*super().others(), *self.of]
+
+    def members(self) -> list[str]:
+        return list(self.of)
+
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
+        """Return the function; None for a completion that one of the terms cannot score."""
+
+        def score(completions: list[Completion]) -> list[float | None]:
+            assert use.score_other is not None
+            table = []
+            for name in self._heard(use, completions):
+                scores = use.score_other(name, completions)
+                factor = self.of[name]
+                table.append([None if value is None else factor * value for value in scores])
+            rows = zip(*table, strict=True)
+            return [combine(values, self.combine, self.spread) for values in rows]
+
+        return score
+
+    def _heard(self, use: TermUse, completions: Sequence[Completion]) -> list[str]:
+        """The terms that count in the step of the completions."""
+        if not self.dropout or not completions:
+            return list(self.of)
+        return hide(list(self.of), self.dropout, use.context.seed, completions[0].step, str)
 
 
 def load_function(path: str, where: str) -> Any:

@@ -59,7 +59,11 @@ class Alarm:
     statistic: float
 
 
-def find_alarm(gold: Sequence[float], reward: Sequence[float], limit: float) -> Alarm | None:
+def find_alarm(
+    gold: Sequence[float],
+    reward: Sequence[float],
+    limit: float,
+) -> Alarm | None:
     """Return the first alarm of a training, or None.
 
     Args:
@@ -73,7 +77,11 @@ def find_alarm(gold: Sequence[float], reward: Sequence[float], limit: float) -> 
     return None
 
 
-def check_last(gold: Sequence[float], reward: Sequence[float], limit: float) -> Alarm | None:
+def check_last(
+    gold: Sequence[float],
+    reward: Sequence[float],
+    limit: float,
+) -> Alarm | None:
     """Return the alarm at the last point of the curves, if there is one.
 
     Args:
@@ -106,7 +114,11 @@ def check_last(gold: Sequence[float], reward: Sequence[float], limit: float) -> 
 
 
 @cache
-def simulate_limit(points: int, false_alarms: float, seed: int = 0) -> float:
+def simulate_limit(
+    points: int,
+    false_alarms: float,
+    seed: int = 0,
+) -> float:
     """Return the limit that the statistic exceeds in a share `false_alarms` of trainings of
     `points` points whose gold is constant but for its noise; inf where there are too few points.
     """
@@ -145,7 +157,10 @@ def _lengths(points: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def _running_means(curves: Curves, length: int) -> Curves:
+def _running_means(
+    curves: Curves,
+    length: int,
+) -> Curves:
     sums = np.cumsum(curves, axis=1)
     sums = np.concatenate([np.zeros((len(curves), 1)), sums], axis=1)
     return (sums[:, length:] - sums[:, :-length]) / length

@@ -1,4 +1,4 @@
-"""Terms that read the scores of other terms: the term `ensemble`, and `only_if` of any term.
+"""Links between the terms of a reward: ensembles of terms, and `only_if` of any term.
 
     a: {term: reward_model, model: a, weight: 0.0}
     b: {term: reward_model, model: b, weight: 0.0}
@@ -17,72 +17,70 @@ rubric (`preferences/judging/rubric.py`) over whole terms.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal, Protocol
 
 from stages.guards.errors import Faults, UserError, refuse_unknown
-from stages.runtime.typed_config import NotNegative, machine
-from stages.training.online.hacking.hiding import hide
-from stages.training.online.terms import Completion, OnlyIf, ScoreFunction, Term, TermUse
 
-Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
+Batch = list[Any]
+"""Completions."""
+Scores = Callable[[Batch], list[Any]]
+"""Gives one number for each completion, or None where it cannot score it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnsembleTerm(Term):
-    """One score of several terms, which are added to the reward through it alone."""
+@dataclass(frozen=True)
+class OnlyIf:
+    """Where a term counts: for completions that another term scores above a limit."""
 
-    of: Annotated[dict[str, Factor], Field(min_length=1)]
-    """The terms by name, each with a factor of its score; their own weights are 0."""
-    combine: Literal["mean", "sum", "min", "mean_less_spread"] = "mean"
-    """`min`: the reward is what the least content one says. `mean_less_spread`: less where they
-    disagree.
-    """
-    spread: NotNegative = 1.0
-    """Standard deviations that `mean_less_spread` takes off."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = machine(0.0)  # as ADDED_LATER says
-    """The chance of each of the terms to be left out in a step; at least one stays."""
+    term: str
+    """The other term's name; its weight may be 0."""
+    above: float = 0.0
+    floor: float = 0.0
+    """The score of the completions that it does not count for."""
+
+
+class Linked(Protocol):
+    """A term, as far as others are linked to it."""
+
+    @property
+    def weight(self) -> float:
+        """By which its score is added to the reward."""
+
+    @property
+    def only_if(self) -> OnlyIf | None:
+        """Where it counts."""
 
     def others(self) -> list[str]:
-        return [*super().others(), *self.of]
+        """Return the terms that it reads."""
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
-        """Return the function; None for a completion that one of the terms cannot score."""
-
-        def score(completions: list[Completion]) -> list[float | None]:
-            assert use.score_other is not None
-            table = []
-            for name in self._heard(use, completions):
-                scores = use.score_other(name, completions)
-                table.append([_times(value, self.of[name]) for value in scores])
-            return [self._combine(values) for values in zip(*table, strict=True)]
-
-        return score
-
-    def _heard(self, use: TermUse, completions: Sequence[Completion]) -> list[str]:
-        """The terms that count in the step of the completions."""
-        if not self.dropout or not completions:
-            return list(self.of)
-        return hide(list(self.of), self.dropout, use.context.seed, completions[0].step, str)
-
-    def _combine(self, values: Sequence[float | None]) -> float | None:
-        present = [value for value in values if value is not None]
-        if len(present) < len(values):
-            return None
-        if self.combine == "sum":
-            return math.fsum(present)
-        if self.combine == "min":
-            return min(present)
-        if self.combine == "mean":
-            return fmean(present)
-        return fmean(present) - self.spread * pstdev(present)
+    def members(self) -> list[str]:
+        """Return the terms that are added to the reward through it."""
 
 
-def check_others(terms: Mapping[str, Term], where: str) -> None:
+Way = Literal["mean", "sum", "min", "mean_less_spread"]
+
+
+def combine(values: Sequence[float | None], way: Way, spread: float) -> float | None:
+    """Return one score of several; None where one is missing.
+
+    Args:
+        spread: standard deviations that `mean_less_spread` takes off.
+    """
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
+        return None
+    if way == "sum":
+        return math.fsum(present)
+    if way == "min":
+        return min(present)
+    if way == "mean":
+        return fmean(present)
+    return fmean(present) - spread * pstdev(present)
+
+
+def check_others(terms: Mapping[str, Linked], where: str) -> None:
     """Refuse terms that read others which do not exist, count twice, or read them in turn.
 
     Raises:
@@ -93,9 +91,8 @@ def check_others(terms: Mapping[str, Term], where: str) -> None:
         place = f"{where}.{name}"
         with faults.gather():
             refuse_unknown(term.others(), terms, "it reads a term", place)
-        if isinstance(term, EnsembleTerm):
-            twice = [other for other in term.of if other in terms and terms[other].weight]
-            for other in twice:
+        for other in term.members():
+            if other in terms and terms[other].weight:
                 faults.add(
                     UserError(
                         f"{other!r} would count twice: in the ensemble, and by its own weight",
@@ -118,20 +115,20 @@ def check_others(terms: Mapping[str, Term], where: str) -> None:
 class SharedScores:
     """The scores of a step's terms for one batch at a time."""
 
-    terms: Mapping[str, Term]
-    functions: dict[str, ScoreFunction] = field(default_factory=dict)
+    terms: Mapping[str, Linked]
+    functions: dict[str, Scores] = field(default_factory=dict)
     signs: dict[str, dict[str, float]] = field(default_factory=dict)
     """What each term adds to what is logged of its last batch."""
-    batch: list[Completion] = field(default_factory=list)
+    batch: Batch = field(default_factory=list)
     scores: dict[str, list[Any]] = field(default_factory=dict)
     """Of the batch, by each term that others read, as far as it was asked for."""
 
-    def add(self, name: str, function: ScoreFunction, signs: dict[str, float]) -> None:
+    def add(self, name: str, function: Scores, signs: dict[str, float]) -> None:
         """Take in how a term scores."""
         self.functions[name] = function
         self.signs[name] = signs
 
-    def score(self, name: str, batch: list[Completion]) -> list[Any]:
+    def score(self, name: str, batch: Batch) -> list[Any]:
         """Return a term's scores: the floor of its `only_if` where it does not count."""
         if not self._is_read(name):
             return self._score(name, batch)
@@ -142,7 +139,7 @@ class SharedScores:
             self.scores[name] = self._score(name, batch)
         return self.scores[name]
 
-    def _score(self, name: str, batch: list[Completion]) -> list[Any]:
+    def _score(self, name: str, batch: Batch) -> list[Any]:
         self.signs[name].clear()
         scores = self.functions[name](batch)
         condition = self.terms[name].only_if
@@ -166,11 +163,7 @@ def _where(scores: Sequence[Any], others: Sequence[Any], condition: OnlyIf) -> l
     return chosen
 
 
-def _times(value: Any, factor: float) -> float | None:
-    return None if value is None else factor * float(value)
-
-
-def _find_circle(start: str, terms: Mapping[str, Term]) -> list[str]:
+def _find_circle(start: str, terms: Mapping[str, Linked]) -> list[str]:
     """A way from a term back to itself; [] if there is none."""
     ways = [[start]]
     seen: set[str] = set()

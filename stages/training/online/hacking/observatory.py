@@ -24,10 +24,10 @@ from typing import Any
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, look_up
+from stages.runtime.functions import find_function
 from stages.runtime.rows import Response
 from stages.statistics.formatting import DASH, format_points, format_points_range
 from stages.statistics.intervals import paired_difference
-from stages.training.online.terms import load_function
 
 HONEST = "honest"
 HACKED = "hacked"
@@ -60,7 +60,9 @@ class Training:
         return find_onset(self.history)
 
 
-def find_onset(history: Sequence[Mapping[str, float]]) -> int | None:
+def find_onset(
+    history: Sequence[Mapping[str, float]],
+) -> int | None:
     """Return the step from which the truth of a training lies below its best, or None."""
     points = [point for point in history if f"term {TRUTH}" in point]
     values = [point[f"term {TRUTH}"] for point in points]
@@ -80,13 +82,16 @@ def find_onset(history: Sequence[Mapping[str, float]]) -> int | None:
     return None
 
 
-def read_trainings(folders: Sequence[Path], function: str = FUNCTION) -> list[Training]:
+def read_trainings(
+    folders: Sequence[Path],
+    function: str = FUNCTION,
+) -> list[Training]:
     """Return the trainings whose answers lie in the folders.
 
     Raises:
         UserError: there are none.
     """
-    score = load_function(function, "--truth")
+    score = find_function(function, "--truth", [], "", {})
     trainings = []
     for folder in folders:
         for answers in _finished(folder):
@@ -159,7 +164,11 @@ def _last_point(policy: Artifact) -> Mapping[str, float]:
     return point
 
 
-def _read_training(policy: Artifact, answers: Artifact, score: Any) -> Training:
+def _read_training(
+    policy: Artifact,
+    answers: Artifact,
+    score: Any,
+) -> Training:
     truth = {}
     for row in answers.rows(Response):
         facts = {"id": row.prompt_id, "kind": row.kind}
@@ -182,7 +191,10 @@ def _pool(runs: Sequence[Training]) -> dict[str, float]:
     return {f"{run.seed}/{name}": value for run in runs for name, value in run.truth.items()}
 
 
-def _change(before: Sequence[Training], after: Sequence[Training]) -> str:
+def _change(
+    before: Sequence[Training],
+    after: Sequence[Training],
+) -> str:
     """The difference in points, over the requests of the seeds that both have."""
     change = paired_difference(_pool(before), _pool(after))
     if change is None:

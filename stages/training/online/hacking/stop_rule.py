@@ -22,7 +22,7 @@ from stages.runtime.context import Context
 from stages.runtime.typed_config import Inside, Positive
 from stages.statistics.formatting import format_number
 from stages.training.online.hacking.detector import Alarm
-from stages.training.online.terms import Term
+from stages.training.online.hacking.mixing import Linked
 from stages.training.snapshots.snapshot import FOLDER
 
 
@@ -53,7 +53,7 @@ class Event:
     kl: float | None = None
 
 
-def check_stop(stop: StopRule, terms: Mapping[str, Term], stage: str) -> None:
+def check_stop(stop: StopRule, terms: Mapping[str, Linked], stage: str) -> None:
     """Refuse a rule that watches nothing, or what the training learns from.
 
     Raises:

@@ -44,7 +44,13 @@ class StopTraining(TrainerCallback):
         self.rewards: list[float] = []
         self.kl: list[float] = []
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        **_: Any,
+    ) -> None:
         if self.stop.gold is not None:
             points = math.ceil(state.max_steps / max(1, args.logging_steps))
             self.limit = simulate_limit(points, self.stop.false_alarms)
@@ -71,7 +77,11 @@ class StopTraining(TrainerCallback):
         limit = round(self.limit, 4) if math.isfinite(self.limit) else None
         return {"limit": limit, "points": len(self.gold)}
 
-    def _read(self, logs: Mapping[str, Any], step: int) -> None:
+    def _read(
+        self,
+        logs: Mapping[str, Any],
+        step: int,
+    ) -> None:
         if self.event is not None:
             return
         self._read_kl(logs, step)
@@ -86,7 +96,11 @@ class StopTraining(TrainerCallback):
         if alarm is not None:
             self.event = Event("gold", step, self.steps[alarm.best], alarm)
 
-    def _read_kl(self, logs: Mapping[str, Any], step: int) -> None:
+    def _read_kl(
+        self,
+        logs: Mapping[str, Any],
+        step: int,
+    ) -> None:
         names = ("kl_per_completion", "objective/kl")
         kl = next((logs[name] for name in names if logs.get(name) is not None), None)
         if kl is None and None not in (logs.get("kl"), logs.get("tripwire/length")):
@@ -105,7 +119,10 @@ class StopTraining(TrainerCallback):
             torch.distributed.broadcast_object_list(events, src=0)
             self.event = events[0]
 
-    def _act(self, control: Any) -> None:
+    def _act(
+        self,
+        control: Any,
+    ) -> None:
         if self.event is not None and self.stop.action == "stop":
             control.should_training_stop = True
             # The model itself is saved next; a Trainer that resumes here takes one step too many.
