@@ -214,6 +214,7 @@ def test_a_training_that_games_its_reward_is_stopped_and_keeps_its_best_model(
     )
     here = context(f"{action}-{snapshots}")
     result = ppo.STAGE.run(config, inputs, here)
+    print("DBG", result.metrics["stop"], [(p["step"], p.get("reward"), p.get("term gold")) for p in result.metrics["history"]])
     event = result.metrics["stop"]["event"]
     assert event is not None and 10 <= event["step"] <= 40
     assert "gold" in result.warnings[0] and "is gamed" in result.warnings[0]
