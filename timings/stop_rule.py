@@ -2,8 +2,8 @@
 
     python timings/stop_rule.py --points 32
 
-In: the number of points of a training. Out: a table. The curves are drawn anew; the rule's own limit
-is simulated with other seeds.
+In: the number of points of a training. Out: a table. The curves are drawn anew: the rule's limit is
+simulated with another seed.
 """
 
 import argparse

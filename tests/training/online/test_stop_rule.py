@@ -22,6 +22,7 @@ from stages.training.online.hacking.stopping import StopTraining
 from stages.training.online.online_training import online_identity
 from stages.training.online.rewards import read_terms
 from stages.training.online.trl_stages import GRPO
+from tests.training import rewarding
 
 POINTS = 40
 LETTERS = {
@@ -187,43 +188,52 @@ def test_what_uses_none_of_it_has_the_identity_that_it_had():
     assert read_terms(terms, "grpo")["a"].only_if.term == "b"
 
 
+HACKED = {
+    "pay": {"term": "python", "function": "tests.training.rewarding:rising"},
+    "gold": {"term": "python", "function": "tests.training.rewarding:falling", "weight": 0.0},
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("action, snapshots", [("stop", 9), ("stop", 0), ("warn", 0)])
+@pytest.mark.parametrize("action, snapshots", [("stop", 5), ("stop", 0), ("warn", 0)])
 def test_a_training_that_games_its_reward_is_stopped_and_keeps_its_best_model(
-    artifact, context, action, snapshots
+    artifact, context, action, snapshots, monkeypatch
 ):
-    """Early letters are paid for, and gold counts late ones: each rise is a fall of gold."""
+    """The reward rises with each rollout, and gold falls after the twelfth."""
+    for name in rewarding.SCORED:
+        monkeypatch.setitem(rewarding.SCORED, name, 0)
     rows = [
         Prompt(id=f"p{i}", messages=[{"role": "user", "content": f"the cat asks {i}"}], kind="k")
-        for i in range(32)
+        for i in range(16)
     ]
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", rows)}
     args = {
-        "per_device_train_batch_size": 16,
-        "max_completion_length": 8,
-        "max_steps": 40,
+        "per_device_train_batch_size": 8,
+        "max_completion_length": 4,
+        "max_steps": 24,
         "learning_rate": 3e-3,
         "save_strategy": "no",
         "lr_scheduler_type": "constant",
     }
     config = ppo.STAGE.config(
-        rewards=LETTERS,
+        rewards=HACKED,
         args=args,
         stop=StopRule(gold="gold", action=action),
         snapshots=snapshots,
     )
     here = context(f"{action}-{snapshots}")
     result = ppo.STAGE.run(config, inputs, here)
-    print("DBG", result.metrics["stop"], [(p["step"], p.get("reward"), p.get("term gold")) for p in result.metrics["history"]])
     event = result.metrics["stop"]["event"]
-    assert event is not None and 10 <= event["step"] <= 40
+    assert event is not None and 13 < event["step"] < 20 and event["best_step"] <= 13
     assert "gold" in result.warnings[0] and "is gamed" in result.warnings[0]
-    assert result.metrics["steps"] == (40 if action == "warn" else event["step"])
+    assert result.metrics["steps"] == (24 if action == "warn" else event["step"])
     assert (here.directory / "model" / "model.safetensors").is_file()
-    early = [n * 40 // 10 for n in range(1, 10) if n * 40 // 10 <= event["best_step"]]
+    early = [step for step in (4, 8, 12, 16, 20) if step <= event["best_step"]]
     if snapshots and early:
         kept = here.directory / "snapshots" / str(early[-1]) / "model.safetensors"
         assert kept.read_bytes() == (here.directory / "model" / "model.safetensors").read_bytes()
         assert f"step {early[-1]}" in result.warnings[0]
     elif action == "stop":
         assert "that of the last step" in result.warnings[0]
+    else:
+        assert "went on to its end" in result.warnings[0]
