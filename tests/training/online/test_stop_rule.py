@@ -138,6 +138,14 @@ def test_a_resumed_training_decides_as_one_that_never_ended():
     assert warned.event.step == whole.event.step and not control.should_training_stop
 
 
+def test_the_limit_is_for_as_many_points_as_there_are_rollouts():
+    callback = StopTraining(StopRule(gold="gold"), print)
+    options = {"logging_steps": 1, "steps_per_generation": 2, "num_iterations": 2}
+    arguments = type("Arguments", (), options | {"gradient_accumulation_steps": 2})()
+    callback.on_train_begin(arguments, TrainerState(max_steps=40), TrainerControl())
+    assert callback.limit == simulate_limit(20, 0.05)
+
+
 def test_a_kl_above_its_budget_ends_a_training_and_points_without_a_number_are_left_out():
     history = [logged(n, None if n % 3 else 1.0, None, kl_per_completion=n) for n in range(1, 20)]
     callback, control, _ = watch(StopRule(kl=8.0), history)

@@ -52,7 +52,8 @@ class StopTraining(TrainerCallback):
         **_: Any,
     ) -> None:
         if self.stop.gold is not None:
-            points = math.ceil(state.max_steps / max(1, args.logging_steps))
+            spacing = max(1, args.logging_steps, _steps_of_rollout(args))
+            points = math.ceil(state.max_steps / spacing)
             self.limit = simulate_limit(points, self.stop.false_alarms)
         for logs in state.log_history:
             self._read(logs, int(logs["step"]))
@@ -127,6 +128,13 @@ class StopTraining(TrainerCallback):
             control.should_training_stop = True
             # The model itself is saved next; a Trainer that resumes here takes one step too many.
             control.should_save = False
+
+
+def _steps_of_rollout(args: Any) -> int:
+    """How many steps learn from one rollout, whose reward is logged once."""
+    batches = int(getattr(args, "steps_per_generation", None) or 1)
+    batches *= int(getattr(args, "num_iterations", None) or 1)
+    return max(1, batches // int(getattr(args, "gradient_accumulation_steps", 1)))
 
 
 def _is_number(value: Any) -> bool:
