@@ -43,6 +43,7 @@ FLOORS = [
     "training/online",
     "training/offline",
     "training/reward_models",
+    "training/online/hacking",
     "training",
     "training/options",
     "training/machine",

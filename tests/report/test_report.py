@@ -386,6 +386,31 @@ def test_online_trainings_lie_over_each_other_and_what_ran_away_is_reported(tmp_
     assert "reward margin" not in page.text
 
 
+def test_reward_and_gold_lie_in_one_picture_with_the_step_of_the_alarm(tmp_path):
+    curves = history(reward=(0, 1), loss=(1, 0), **{"term gold": (5, 2)})
+    stop = {"event": {"kind": "gold", "step": 12}, "limit": 3.5, "points": 50}
+    watched = fakes.artifact(
+        tmp_path,
+        "watched",
+        Result(metrics={"history": curves, "stop": stop}),
+        stage="ppo",
+        options={"stop": {"gold": "gold", "action": "stop"}},
+    )
+    page = Page(write(tmp_path, {"watched": watched})[1])
+    assert "Reward and gold" in page.text and "watched: alarm at step 12" in page.text
+    page = Page(write(tmp_path, online_steps(tmp_path))[1])
+    assert "Reward and gold" not in page.text
+
+
+def test_a_curve_is_drawn_in_units_of_its_own_noise():
+    points = [(step, 5.0 + (step % 2)) for step in range(20)]
+    drawn = [value for _, value in online_trainings.standardise(points)]
+    noise = 0.5**0.5  # each difference is 1, and that of two independent values is larger by this
+    assert drawn[:2] == pytest.approx([-0.5 / noise, 0.5 / noise])
+    assert online_trainings.standardise([(0, 3.0), (1, 3.0)]) == [(0, 0.0), (1, 0.0)]
+    assert online_trainings.standardise([]) == []
+
+
 def test_an_online_training_of_a_few_steps_without_a_kl(tmp_path):
     few = fakes.artifact(
         tmp_path,

@@ -46,3 +46,19 @@ def second(prompt, response, row):
 
 def of_even_prompts(prompt, response, row):
     return None if int(row["id"][1:]) % 2 else len(response) / 10
+
+
+SCORED = {"rising": 0, "falling": 0}
+"""How many completions each of them has scored."""
+
+
+def rising(prompt, response, row):
+    """By 1 for each 8 completions, and a little by what a completion says."""
+    SCORED["rising"] += 1
+    return SCORED["rising"] // 8 + early_letters(prompt, response, row)
+
+
+def falling(prompt, response, row):
+    """By 1 for each 8 completions after the first 96."""
+    SCORED["falling"] += 1
+    return -max(0, SCORED["falling"] // 8 - 12) + late_letters(prompt, response, row)

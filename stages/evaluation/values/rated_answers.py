@@ -12,7 +12,7 @@ from stages.guards.errors import UserError
 from stages.runtime.rows import Dropped, Message, Rating
 from stages.statistics.intervals import by_prompt
 from stages.text.refusals import refuses
-from stages.training.online.tripwires import repetition
+from stages.training.online.hacking.tripwires import repetition
 from stages.values.aim import Aim
 from stages.values.distance import silent_share
 

@@ -91,6 +91,7 @@ def overlay(
     from_zero: bool = False,
     least: float = 0.0,
     limit: float = math.inf,
+    event: float | None = None,
 ) -> str:
     """The same number of several trainings in one drawing, on one scale.
 
@@ -99,6 +100,7 @@ def overlay(
         from_zero: begin the axis at 0.
         least: the least upper end of an axis from 0, so that tiny changes do not look large.
         limit: the value of the alarm, drawn if the curves reach it.
+        event: a step that is marked by a vertical line.
     """
     lines = [line for line in lines if line.points]
     if not lines:
@@ -128,6 +130,8 @@ def overlay(
         parts.append(plot.y_tick(tick, text))
     if limit <= high:
         parts.append(plot.horizontal_line(limit, "limit"))
+    if event is not None:
+        parts.append(plot.vertical_line(event, "limit"))
     parts += _step_labels(plot, lines, plot.height - 4)
     if len(lines) <= FEW:
         for line in lines:

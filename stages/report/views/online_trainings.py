@@ -8,7 +8,8 @@ without.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
+from statistics import fmean
 
 from stages.report.views.charts import Point
 from stages.report.views.curves import Line, overlay
@@ -17,7 +18,7 @@ from stages.report.views.offline_trainings import is_online
 from stages.report.views.tripwire_readings import WIRES, describe_alarm, describe_reading
 from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import PER_CENT, format_short
-from stages.training.online.tripwires import KL, Reading, kl_per_completion, read_curves
+from stages.training.online.hacking.tripwires import KL, Reading, kl_per_completion, read_curves
 
 SHARES = ("refusals", "repetition", "silent", "missing")
 COSTS = {"cost": "cost", "lambda": "lambda"}
@@ -33,7 +34,10 @@ TERM = "term "
 """The prefix of a term's name in the keys of a history."""
 
 
-def online_view(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | None:
+def online_view(
+    artifacts: Sequence[Artifact],
+    colours: Mapping[str, int],
+) -> View | None:
     """The online trainings in common drawings; None if there are none.
 
     Args:
@@ -73,6 +77,8 @@ def online_view(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> Vi
     return {
         "runs": descriptions,
         "watched": watched,
+        "gold": [_gold_picture(run) for run in runs if _gold_of(run)],
+        "gold_lines": [{"step": name, "index": number + 1} for number, name in enumerate(GOLD)],
         "terms": terms,
         "inner": inner,
         "alarm": describe_alarm(),
@@ -96,7 +102,12 @@ class _Overlays:
                 keys |= dict.fromkeys(point)
         return list(keys)
 
-    def draw(self, key: str, label: str, wire: bool = False) -> list[str]:
+    def draw(
+        self,
+        key: str,
+        label: str,
+        wire: bool = False,
+    ) -> list[str]:
         """One drawing; none where nothing was logged.
 
         Args:
@@ -115,14 +126,67 @@ class _Overlays:
         )
         return [drawing] if drawing else []
 
-    def _line(self, run: Artifact, key: str, wire: bool) -> Line:
+    def _line(
+        self,
+        run: Artifact,
+        key: str,
+        wire: bool,
+    ) -> Line:
         reading = self.readings[run.fingerprint]
         marked = bool(wire and reading and key in reading.tripped)
         points = _points(run.metrics["history"], key, wire)
         return Line(run.step, self.shades[run.fingerprint], points, marked)
 
 
-def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> list[Point]:
+GOLD = ("reward", "gold")
+"""The lines of a picture of reward and gold, which have the colours 1 and 2."""
+
+
+def _gold_of(run: Artifact) -> str | None:
+    """The term that the stop rule of a training watches, if there is one."""
+    rule = run.config.get("stop")
+    gold = rule.get("gold") if isinstance(rule, Mapping) else None
+    return gold if gold and f"{TERM}{gold}" in _keys(run) else None
+
+
+def _keys(run: Artifact) -> set[str]:
+    return {key for point in run.metrics["history"] for key in point}
+
+
+def _gold_picture(run: Artifact) -> str:
+    """The trained reward and the watched gold of one training, both in units of their own noise
+    from the mean of their first tenth; the step of an event is marked.
+    """
+    history = run.metrics["history"]
+    lines = []
+    keys = ("reward", f"{TERM}{_gold_of(run)}")
+    for number, (name, key) in enumerate(zip(GOLD, keys, strict=True)):
+        points = standardise(_points(history, key, False))
+        lines.append(Line(name, number + 1, points))
+    event = (run.metrics.get("stop") or {}).get("event")
+    step = event["step"] if event else None
+    label = f"{run.step}: alarm at step {step}" if event else f"{run.step}: no alarm"
+    return overlay(lines, label, event=step)
+
+
+def standardise(points: Sequence[Point]) -> list[Point]:
+    """A curve less the mean of its first tenth, in units of its noise from point to point; as it is
+    where it has no noise.
+    """
+    if not points:
+        return []
+    values = [value for _, value in points]
+    start = fmean(values[: math.ceil(len(values) / 10)])
+    squares = [(later - earlier) ** 2 for earlier, later in pairwise(values)]
+    noise = math.sqrt(fmean(squares) / 2) if squares else 0.0
+    return [(step, (value - start) / (noise or 1.0)) for step, value in points]
+
+
+def _points(
+    history: Sequence[Mapping[str, float]],
+    key: str,
+    wire: bool,
+) -> list[Point]:
     """A curve; among the tripwires the KL is that of a completion, and shares are per cent."""
     scale = PER_CENT if key in SHARES else 1.0
     points = []
@@ -133,7 +197,10 @@ def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> lis
     return points
 
 
-def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, int]:
+def _shades(
+    runs: Sequence[Artifact],
+    colours: Mapping[str, int],
+) -> dict[str, int]:
     """A colour for each training: that of its policy, or an unused one.
 
     0 is the grey of a baseline.
@@ -146,7 +213,10 @@ def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, i
     return shades
 
 
-def _term_label(key: str, runs: Sequence[Artifact]) -> str:
+def _term_label(
+    key: str,
+    runs: Sequence[Artifact],
+) -> str:
     """A term's name, and its weight if all trainings with the term agree on it."""
     name = key.removeprefix(TERM)
     weights = set()

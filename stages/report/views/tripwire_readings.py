@@ -6,7 +6,7 @@ In: a `Reading` of a training's curves. Out: sentences for the page.
 from collections.abc import Sequence
 
 from stages.statistics.formatting import PER_CENT, format_number, format_percent, format_short
-from stages.training.online.tripwires import (
+from stages.training.online.hacking.tripwires import (
     FEWEST,
     KL,
     LENGTH,

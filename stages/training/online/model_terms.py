@@ -2,7 +2,7 @@
 
     reward_model   a score, under principles that are drawn for each prompt (`draws.py`) or none
     judge          an expected rating under such principles, or a rubric's score
-    ranking        the place among the completions of the same prompt
+    ranking        the place among the completions of the same prompt (`list_term.py`)
 
 What a model does not say is no number: such a completion has no reward, and is counted.
 """
@@ -20,14 +20,12 @@ from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.preferences.judging.rubric import GATE, find_rubric, grade, read_rubrics
-from stages.preferences.rubrics.listwise import RANK_TEMPLATE, rank_answers
-from stages.principles.proposed import as_proposal
 from stages.principles.select import Selection, select
-from stages.runtime.generation import RowFailure, Sampling
+from stages.runtime.generation import RowFailure
 from stages.runtime.models import Model
-from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
+from stages.training.online.hacking.hiding import hide_criteria
 from stages.training.online.terms import Completion, ExpectedInputs, ScoreFunction, Term, TermUse
 from stages.training.reward_models.draws import PrincipleDraw
 from stages.training.reward_models.format import FILE, read_format
@@ -41,7 +39,10 @@ class ModelTerm(Term):
     model: str
     """The step's input that holds it."""
 
-    def input_model(self, use: TermUse) -> Model:
+    def input_model(
+        self,
+        use: TermUse,
+    ) -> Model:
         """Return the model.
 
         Raises:
@@ -58,7 +59,17 @@ class ModelTerm(Term):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModelTerm(ModelTerm):
+class CriteriaTerm(ModelTerm):
+    """A term whose model reads principles or criteria."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = machine(0.0)  # as ADDED_LATER says
+    """The chance of each principle or criterion to be hidden in a step; at least one stays. Gates,
+    `always` and `intervention` are never hidden.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModelTerm(CriteriaTerm):
     """A reward model's score of the completion: (score - shift) * scale."""
 
     constitution: Selection | None = None
@@ -82,10 +93,14 @@ class RewardModelTerm(ModelTerm):
     shift: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
-    def check(self, where: str) -> None:
-        if not self.constitution and (self.draw or self.always or self.boost or self.each):
+    def check(
+        self,
+        where: str,
+    ) -> None:
+        needing = (self.draw, self.always, self.boost, self.each, self.dropout)
+        if not self.constitution and any(needing):
             raise UserError(
-                "`draw`, `always`, `boost` and `each` need a constitution",
+                "`draw`, `always`, `boost`, `each` and `dropout` need a constitution",
                 where=where,
                 fix="add `constitution: ...`",
             )
@@ -94,16 +109,22 @@ class RewardModelTerm(ModelTerm):
     def identity(self) -> dict[str, Any]:
         identity: dict[str, Any] = {}
         if self.constitution:
-            identity |= _identify("constitution", self.constitution)
+            identity |= identify_selection("constitution", self.constitution)
         if self.intervention:
-            identity |= _identify("intervention", self.intervention)
+            identity |= identify_selection("intervention", self.intervention)
         return identity
 
-    def foresee(self, inputs: ExpectedInputs) -> list[str]:
+    def foresee(
+        self,
+        inputs: ExpectedInputs,
+    ) -> list[str]:
         """Warn of a `draw` of more principles than there are."""
         return self._make_draw(0, "").doubts
 
-    def score_function(self, use: TermUse) -> ScoreFunction:
+    def score_function(
+        self,
+        use: TermUse,
+    ) -> ScoreFunction:
         """Return the function; None for a completion longer than the model's context.
 
         Raises:
@@ -144,13 +165,17 @@ class RewardModelTerm(ModelTerm):
                     reward = (fmean(valid, group_weights) - self.shift) * self.scale
                 else:
                     lacking = group_items[group_scores.index(None)]
-                    _count_missing(*scorer.fault(lacking), use.where)
+                    count_missing(*scorer.fault(lacking), use.where)
                 rewards.append(reward)
             return rewards
 
         return score
 
-    def _make_draw(self, seed: int, where: str) -> PrincipleDraw:
+    def _make_draw(
+        self,
+        seed: int,
+        where: str,
+    ) -> PrincipleDraw:
         return PrincipleDraw(
             self.constitution,
             self.draw,
@@ -158,12 +183,13 @@ class RewardModelTerm(ModelTerm):
             always=self.always,
             intervention=self.intervention,
             boost=self.boost,
+            dropout=self.dropout,
             where=where,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeTerm(ModelTerm):
+class JudgeTerm(CriteriaTerm):
     """A judge's expected rating of the completion, without a reward model.
 
     Source: d-RLAIF, Lee et al. 2023, section 2.3; under rubrics, Gunjal et al. 2025.
@@ -188,14 +214,17 @@ class JudgeTerm(ModelTerm):
     template: str = VERDICT_TEMPLATE
     """What the judge reads."""
 
-    def check(self, where: str) -> None:
+    def check(
+        self,
+        where: str,
+    ) -> None:
         if len(set(self.scale.values())) < 2:
             raise UserError(
                 f"every option of the scale is worth {next(iter(self.scale.values()))}",
                 where=where,
                 fix="give values that differ",
             )
-        _check_criteria(self.constitution, self.rubrics, where)
+        check_criteria(self.constitution, self.rubrics, where)
         if self.rubrics is not None and self.draw is not None:
             raise UserError(
                 "`draw` draws principles of a constitution, and a rubric is read in full",
@@ -212,7 +241,7 @@ class JudgeTerm(ModelTerm):
         template = {"template": template_hash(self.template)}
         if self.constitution is None:
             return template | {"rubrics": self.rubrics, "gate": self.gate}
-        return template | _identify("constitution", self.constitution)
+        return template | identify_selection("constitution", self.constitution)
 
     def data_inputs(self) -> list[str]:
         return [self.rubrics] if self.rubrics else []
@@ -226,7 +255,8 @@ class JudgeTerm(ModelTerm):
         under some principle or criterion, for any reason.
         """
         generator = use.context.generator(self.input_model(use))
-        draw = PrincipleDraw(self.constitution, self.draw, use.context.seed)
+        seed = use.context.seed
+        draw = PrincipleDraw(self.constitution, self.draw, seed, dropout=self.dropout)
         rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
 
         async def rate_by_rubric(completion: Completion) -> float:
@@ -235,7 +265,9 @@ class JudgeTerm(ModelTerm):
                 generator,
                 completion.prompt,
                 completion.text,
-                find_rubric(rubrics, completion.prompt_id),
+                hide_criteria(
+                    find_rubric(rubrics, completion.prompt_id), self.dropout, seed, completion.step
+                ),
                 self.scale,
                 self.template,
                 gate=self.gate,
@@ -266,7 +298,7 @@ class JudgeTerm(ModelTerm):
                     return await rate_by_rubric(completion)
                 return await rate_by_principles(completion)
             except RowFailure as failure:
-                _count_missing(failure.reason, failure.detail, use.where)
+                count_missing(failure.reason, failure.detail, use.where)
                 return None
 
         async def rate_all(completions: list[Completion]) -> list[float | None]:
@@ -275,81 +307,7 @@ class JudgeTerm(ModelTerm):
         return lambda completions: use.context.loop.run(rate_all(completions))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ListTerm(ModelTerm):
-    """A judge's ranking of all completions of a prompt at once: the mean place, in [0, 1].
-
-    All completions of a prompt share one question for each order, so that a group of eight in two
-    orders costs two calls, and a judge need not give two groups the same scale: what a group's
-    baseline takes off is all that the scale could add. Several processes rank what each has of a
-    prompt's completions.
-
-    Source: `stages/preferences/rubrics/listwise.py`.
-    """
-
-    constitution: Selection | None = None
-    """What it ranks by."""
-    rubrics: str | None = None
-    """In its place: the step's input with the criteria of each request."""
-    orders: Annotated[int, Field(ge=1, le=100)] = 2
-    """In how many orders the completions are shown, each with a question of its own."""
-    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0))
-    """How to sample the judge's reply."""
-    template: str = RANK_TEMPLATE
-    """What the judge reads."""
-
-    def check(self, where: str) -> None:
-        _check_criteria(self.constitution, self.rubrics, where)
-        if self.constitution:
-            select(self.constitution)
-
-    def identity(self) -> dict[str, Any]:
-        template = {"template": template_hash(self.template)}
-        return template | (
-            _identify("constitution", self.constitution) if self.constitution else {}
-        )
-
-    def data_inputs(self) -> list[str]:
-        return [self.rubrics] if self.rubrics else []
-
-    def score_function(self, use: TermUse) -> ScoreFunction:
-        """Return the function; None for the completions of a prompt that cannot be ranked."""
-        generator = use.context.generator(self.input_model(use))
-        principles = select(self.constitution).principles if self.constitution else ()
-        shared = [as_proposal(principle) for principle in principles]
-        rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
-
-        async def rank(prompt_id: str, group: list[Completion]) -> list[float] | list[None]:
-            """The place of each completion of one prompt, or None for all of them."""
-            try:
-                ranked = await rank_answers(
-                    generator,
-                    group[0].prompt,
-                    [completion.text for completion in group],
-                    shared or find_rubric(rubrics, prompt_id),
-                    template=self.template,
-                    orders=self.orders,
-                    sampling=self.sampling,
-                    seed=derive_seed(use.context.seed, prompt_id, "rank"),
-                )
-            except RowFailure as failure:
-                _count_missing(failure.reason, failure.detail, use.where)
-                return [None] * len(group)
-            return ranked.scores
-
-        async def rank_all(completions: list[Completion]) -> list[float | None]:
-            """Rank the completions by prompt, and return the places in the batch's order."""
-            groups: dict[str, list[Completion]] = {}
-            for completion in completions:
-                groups.setdefault(completion.prompt_id, []).append(completion)
-            ranked = await asyncio.gather(*(rank(*group) for group in groups.items()))
-            scores = {name: iter(each) for name, each in zip(groups, ranked, strict=True)}
-            return [next(scores[completion.prompt_id]) for completion in completions]
-
-        return lambda completions: use.context.loop.run(rank_all(completions))
-
-
-def _check_criteria(constitution: Selection | None, rubrics: str | None, where: str) -> None:
+def check_criteria(constitution: Selection | None, rubrics: str | None, where: str) -> None:
     """Refuse a judge with no criteria, and one with two sources of them.
 
     Raises:
@@ -363,7 +321,7 @@ def _check_criteria(constitution: Selection | None, rubrics: str | None, where: 
         )
 
 
-def _count_missing(reason: str, detail: str, where: str) -> None:
+def count_missing(reason: str, detail: str, where: str) -> None:
     """Say once why a completion has no reward, and count how many have none for this reason.
 
     Args:
@@ -373,7 +331,7 @@ def _count_missing(reason: str, detail: str, where: str) -> None:
     count_warning(f"{where}: no reward for a completion: {reason}", True, detail)
 
 
-def _identify(option: str, selection: Selection) -> dict[str, Any]:
+def identify_selection(option: str, selection: Selection) -> dict[str, Any]:
     """Texts and weights of the selected principles, and the order in which they are read."""
     constitution = select(selection)
     order = [principle.id for principle in constitution.principles]

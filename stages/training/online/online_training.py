@@ -12,7 +12,7 @@ vLLM's random state.
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,14 +24,21 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Prompt, Proposal
 from stages.runtime.stage import Expected, Kind
+from stages.runtime.typed_config import machine
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
 from stages.training.frame import Training, create_trainer, run_training
 from stages.training.model_files import examine_policy, load_policy, template_variables
+from stages.training.online.hacking.stop_rule import (
+    StopRule,
+    check_stop,
+    conclude,
+    doubt_stop,
+)
+from stages.training.online.hacking.tripwires import describe_tripped, read_curves
 from stages.training.online.rewards import inputs_of, read_terms, reward_functions, terms_identity
 from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
-from stages.training.online.tripwires import describe_tripped, read_curves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,8 @@ class OnlineConfig(TrainingConfig):
 
     rewards: dict[str, Any]
     """The terms of the reward, by name (see `rewards.py`)."""
+    stop: StopRule | None = machine(None)  # `online_identity` adds it, if set
+    """When the training is taken to be hacked, and ends; None: never."""
 
     @cached_property
     def reward_terms(self) -> dict[str, Term]:
@@ -53,7 +62,9 @@ def check_online(config: OnlineConfig) -> None:
     with faults.gather():
         check_training(config)
     with faults.gather():
-        _ = config.reward_terms  # reading them checks them
+        terms = config.reward_terms  # reading them checks them
+        if config.stop:
+            check_stop(config.stop, terms, config.stage)
     faults.raise_any()
 
 
@@ -61,7 +72,8 @@ def online_identity(config: OnlineConfig) -> dict[str, Any]:
     """The parts of the options and of the terms that identify a result."""
     rewards = config.reward_terms
     terms = {"rewards": terms_identity(rewards), "terms": list(rewards)}
-    return training_identity(config) | terms
+    rule = {"stop": asdict(config.stop)} if config.stop else {}
+    return training_identity(config) | terms | rule
 
 
 def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
@@ -69,13 +81,19 @@ def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
     return [choice for term in config.reward_terms.values() for choice in term.choices()]
 
 
-def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> None:
+def check_online_inputs(
+    config: OnlineConfig,
+    inputs: Mapping[str, Kind],
+) -> None:
     """Refuse a reward whose terms name an input that the step does not have."""
     named = inputs_of(config.reward_terms)
     refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
 
 
-def foresee_terms(terms: Mapping[str, Term], inputs: Mapping[str, Expected]) -> list[str]:
+def foresee_terms(
+    terms: Mapping[str, Term],
+    inputs: Mapping[str, Expected],
+) -> list[str]:
     """The warnings of the terms, each with its term's name."""
     warnings = []
     for name, term in terms.items():
@@ -83,8 +101,12 @@ def foresee_terms(terms: Mapping[str, Term], inputs: Mapping[str, Expected]) -> 
     return warnings
 
 
-def foresee_online(config: OnlineConfig, inputs: Mapping[str, Expected]) -> list[str]:
-    return foresee_terms(config.reward_terms, inputs)
+def foresee_online(
+    config: OnlineConfig,
+    inputs: Mapping[str, Expected],
+) -> list[str]:
+    doubts = doubt_stop(config.stop, config.snapshots)
+    return foresee_terms(config.reward_terms, inputs) + doubts
 
 
 online_stage = partial(
@@ -132,6 +154,7 @@ def run_online(
     others = {"model", *other_models, *inputs_of({**rewards, **costs})}
     prompts, repeated = read_prompts(inputs, others, context.step)
     silent: list[str] = []
+    watchers: list[Any] = []
 
     def build(base: Model) -> Training:
         from stages.training.online.callbacks import AlignedSaves, NoSignal
@@ -164,6 +187,10 @@ def run_online(
             rows.append({"prompt": messages, "prompt_id": prompt.id, "kind": prompt.kind})
         end_tokens = end_tokens_of(model, tokenizer)
         prefilled = examine_policy(model, tokenizer, base, context).prefilled
+        if config.stop:
+            from stages.training.online.hacking.stopping import StopTraining
+
+            watchers.append(StopTraining(config.stop, partial(_say, context)))
         trainer = create_trainer(
             make_trainer,
             rows,
@@ -172,7 +199,7 @@ def run_online(
             **policy,
             args=arguments,
             reward_funcs=reward_functions(rewards, costs, inputs, context, end_tokens, prefilled),
-            callbacks=[AlignedSaves(arguments), NoSignal(context.step, silent)],
+            callbacks=[AlignedSaves(arguments), NoSignal(context.step, silent), *watchers],
         )
         return Training(trainer, too_long)
 
@@ -182,6 +209,10 @@ def run_online(
     metrics = result.metrics | {"last": last}
     warnings = result.warnings + silent
     warnings += [*describe_tripped(read_curves(history)), *doubt_drift(last)]
+    for watcher in watchers:
+        facts, doubts = conclude(watcher.stop, watcher.event, context)
+        metrics["stop"] = watcher.metrics() | facts
+        warnings = [*doubts, *warnings]
     return replace(
         result,
         metrics=metrics,
@@ -189,14 +220,26 @@ def run_online(
     )
 
 
-def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:
+def _say(
+    context: Context,
+    text: str,
+) -> None:
+    context.console.print(f"{context.step}: {text}")
+
+
+def end_tokens_of(
+    model: Any,
+    tokenizer: Any,
+) -> set[int]:
     """Ids of the tokens that end a turn."""
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     return {tokenizer.eos_token_id, *ends} - {None}
 
 
-def last_tenth(history: list[dict[str, float]]) -> dict[str, float]:
+def last_tenth(
+    history: list[dict[str, float]],
+) -> dict[str, float]:
     """The mean of each curve over its last tenth, which is where the training ended.
 
     Rewards are logged once a rollout.

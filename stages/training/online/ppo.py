@@ -24,6 +24,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.stage import Expected, Kind
+from stages.training.online.hacking.stop_rule import doubt_stop
 from stages.training.online.model_terms import RewardModelTerm
 from stages.training.online.online_training import (
     OnlineConfig,
@@ -135,7 +136,8 @@ def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
             files = [read_tokenizer(model.path) for model in (policy, start)]
             if None not in files and files[0].get_vocab() != files[1].get_vocab():
                 _refuse_other_vocabulary(start, policy, config, f"inputs.{source}")
-    return foresee_terms(config.reward_terms | config.cost_terms, inputs)
+    doubts = doubt_stop(config.stop, config.snapshots)
+    return foresee_terms(config.reward_terms | config.cost_terms, inputs) + doubts
 
 
 STAGE = online_stage(

@@ -10,12 +10,13 @@ In: the mapping. Out: checked terms by name, what identifies them, and functions
 trainers call them. Each term gives a number for each completion, is multiplied by its `weight`,
 added to the others, and logged under its name. Where one term cannot score a completion, the
 completion has no reward, whatever the others say (`callbacks.py`); a term of weight 0 is only
-watched. The costs of Safe RLHF are terms too.
+watched, or read by others (`hacking/mixing.py`). The costs of Safe RLHF are terms too.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from stages.guards.errors import Faults, UserError, did_you_mean
@@ -23,9 +24,14 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.generation import Marks, split_thoughts
 from stages.runtime.typed_config import identity_of, parse_config
-from stages.training.online.model_terms import JudgeTerm, ListTerm, ModelTerm, RewardModelTerm
+from stages.training.online.hacking.mixing import OnlyIf, SharedScores, check_others
+from stages.training.online.hacking.tripwires import tripwires
+from stages.training.online.list_term import ListTerm
+from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm
 from stages.training.online.terms import (
+    ADDED_LATER,
     Completion,
+    EnsembleTerm,
     LengthTerm,
     PythonTerm,
     ScoreFunction,
@@ -33,7 +39,6 @@ from stages.training.online.terms import (
     TermUse,
     UnfinishedTerm,
 )
-from stages.training.online.tripwires import tripwires
 from stages.training.online.value_term import ValuesTerm
 
 TERMS: dict[str, type[Term]] = {
@@ -44,11 +49,16 @@ TERMS: dict[str, type[Term]] = {
     "ranking": ListTerm,
     "python": PythonTerm,
     "values": ValuesTerm,
+    "ensemble": EnsembleTerm,
 }
 """By `term:` in the pipeline file: the class that holds a term's options and scores with them."""
 
 
-def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") -> dict[str, Term]:
+def read_terms(
+    options: Mapping[str, Any],
+    stage: str,
+    option: str = "rewards",
+) -> dict[str, Term]:
     """Read and check the terms under `rewards` or `costs`.
 
     Raises:
@@ -63,6 +73,7 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
         with faults.gather():
             terms[name] = _read_term(values, f"stage {stage!r}, {option}.{name}")
     faults.raise_any()
+    check_others(terms, f"stage {stage!r}, {option}")
     if option == "rewards" and not terms:
         raise UserError(
             f"`{option}` names no term",
@@ -78,7 +89,10 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
     return terms
 
 
-def _read_term(values: Any, where: str) -> Term:
+def _read_term(
+    values: Any,
+    where: str,
+) -> Term:
     values = dict(values) if isinstance(values, Mapping) else {}
     kind = values.pop("term", None)
     if kind not in TERMS:
@@ -92,16 +106,23 @@ def _read_term(values: Any, where: str) -> Term:
     return term
 
 
-def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:
+def terms_identity(
+    terms: Mapping[str, Term],
+) -> dict[str, Any]:
     """What identifies the terms: options, principle texts in their order, template and sources."""
     kinds = {term_class: kind for kind, term_class in TERMS.items()}
     identity = {}
     for name, term in terms.items():
         identity[name] = {"term": kinds[type(term)]} | identity_of(term) | term.identity()
+        for option in ADDED_LATER:
+            if value := getattr(term, option, None):
+                identity[name][option] = asdict(value) if isinstance(value, OnlyIf) else value
     return identity
 
 
-def models_of(terms: Mapping[str, Term]) -> dict[str, str]:
+def models_of(
+    terms: Mapping[str, Term],
+) -> dict[str, str]:
     """The input that each term's model is, by term."""
     return {name: term.model for name, term in terms.items() if isinstance(term, ModelTerm)}
 
@@ -169,7 +190,6 @@ class RewardFunction:
             lengths = [len(completion.tokens) for completion in batch]
             for sign, value in tripwires(texts, lengths).items():
                 log_metric(f"tripwire/{sign}", value)
-        self.signs.clear()
         scores = self.score(batch)
         if log_metric is not None:
             for curve, value in self.signs.items():
@@ -221,13 +241,16 @@ def reward_functions(
     """
     functions: list[RewardFunction] = []
     for option, terms in (("rewards", rewards), ("costs", costs)):
+        shared = SharedScores(terms)
         for name, term in terms.items():
             where = f"step {context.step!r}, {option}.{name}"
-            use = TermUse(inputs, context, end_tokens, option == "costs", where)
-            score = term.score_function(use)
+            use = TermUse(
+                inputs, context, end_tokens, option == "costs", where, score_other=shared.score
+            )
+            shared.add(name, term.score_function(use), use.signs)
             function = RewardFunction(
                 name,
-                score,
+                partial(shared.score, name),
                 where,
                 log_tripwires=not functions,
                 marks=context.engines.thought_marks,

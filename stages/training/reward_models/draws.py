@@ -13,6 +13,7 @@ from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.assign import assign_many, doubt_draw, mean_weights
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
+from stages.training.online.hacking.hiding import hide
 
 Boost = Mapping[str, Mapping[str, float]]
 """By kind of prompt, what is added to the weights of the named principles in the draw."""
@@ -27,6 +28,7 @@ class PrincipleDraw:
         seed: the run's.
         always: ids of principles shown in every draw.
         intervention: a further set, shown in every draw before all others.
+        dropout: the chance of each other principle to be hidden in a step, for all prompts.
         where: for messages.
 
     Raises:
@@ -43,11 +45,13 @@ class PrincipleDraw:
         always: Sequence[str] = (),
         intervention: Selection | None = None,
         boost: Boost | None = None,
+        dropout: float = 0.0,
         where: str = "",
     ):
         self.count = count
         self.seed = seed
         self.boost = boost or {}
+        self.dropout = dropout
         self.fixed: list[Principle] = []
         if intervention:
             self.fixed += select(intervention).principles
@@ -75,19 +79,23 @@ class PrincipleDraw:
         self.doubts = doubt_draw("draw", count, len(self.drawn))
 
     def __call__(self, prompt_id: str, kind: str, step: int) -> list[Principle]:
+        shown = hide(self.drawn, self.dropout, self.seed, step, lambda principle: principle.id)
         if self.count is None:
-            return self.fixed + self.drawn
+            return self.fixed + shown
         if self.count == 0:
             return self.fixed
         boost = self.boost.get(kind, {})
         weighted = []
-        for principle in self.drawn:
+        for principle in shown:
             weight = principle.weight + boost.get(principle.id, 0.0)
             weighted.append(principle.model_copy(update={"weight": weight}))
-        return self.fixed + assign_many(weighted, prompt_id, self.seed, self.count, step)
+        count = min(self.count, len(shown))
+        return self.fixed + assign_many(weighted, prompt_id, self.seed, count, step)
 
     def mean_weights(self, principles: Sequence[Principle]) -> list[float]:
         """How much the score under each shown principle counts in their mean."""
+        if self.dropout and self.count is None:  # hidden whatever they weigh
+            return [principle.weight for principle in principles]
         available = len(self.fixed) + (0 if self.count == 0 else len(self.drawn))
         return mean_weights(principles, available)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from stages.guards.errors import UserError
 from stages.training.online.callbacks import PATIENCE, AlignedSaves, NoSignal
+from stages.training.online.hacking.tripwires import refuses, repetition, tripwires
 from stages.training.online.rewards import RewardFunction
 from stages.training.online.terms import Completion
-from stages.training.online.tripwires import refuses, repetition, tripwires
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.training.online import ppo
+from stages.training.online.hacking.tripwires import MISSING, read_curves
 from stages.training.online.rewards import RewardFunction
-from stages.training.online.tripwires import MISSING, read_curves
 from stages.training.online.trl_stages import GRPO, ONLINE_DPO, RLOO
 from stages.training.progress import curve
 from tests.training.online.test_online import ARGS, inputs  # noqa: F401  (a fixture)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from stages.training.online.tripwires import (
+from stages.training.online.hacking.tripwires import (
     describe_tripped,
     kl_per_completion,
     read_curves,
