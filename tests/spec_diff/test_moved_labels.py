@@ -191,6 +191,12 @@ def test_the_command_reads_a_runs_folder_and_counts_on_its_matrix(tmp_path, caps
     assert f"up to {2 * len(MARGINS)} calls" in " ".join(by_run.split())
     assert main([*sets, "--run", str(step.directory)]) == 1
     assert capsys.readouterr().out == by_run
+    run = tmp_path / "runs" / "logs" / "2026-11-28_00-00-00-000000-abc123"
+    run.mkdir(parents=True)
+    (tmp_path / "run.json").rename(run / "run.json")
+    for name in ("last", "abc123"):
+        assert main([*sets, "--run", name, "--runs-dir", str(tmp_path / "runs")]) == 1
+        assert capsys.readouterr().out == by_run
     assert main([*sets, "--run", str(tmp_path / "run")]) == 2
     assert "there is no run.json" in capsys.readouterr().err
 
