@@ -123,7 +123,7 @@ def edits_of_words(
     columns: Columns, world: Sequence[str], prompts: Mapping[str, str]
 ) -> list[Edit]:
     """Return the edits that give a clause other words."""
-    every = dict.fromkeys(world, 1.0)
+    every = [(name, 1.0) for name in world]
     before = label(columns, every)
     results = []
     for old in world:
@@ -139,7 +139,8 @@ def edits_of_words(
             values = [(prompts[p], float(x != y)) for p, x, y in verdicts if x and y]
             _, findings = changes({"edit": {"0": by_prompt(values)}}, VERDICT_MARGIN)
             shown = "edit" in findings and findings["edit"].verdict == "differs"
-            edited = {name: weight for name, weight in every.items() if name != old} | {new: 1.0}
+            # another clause may have the new words already: then they stand there twice
+            edited = [(new if name == old else name, weight) for name, weight in every]
             results.append(
                 {
                     "dimension": dimension,
@@ -176,18 +177,20 @@ def edits_of_the_set(columns: Columns, world: Sequence[str]) -> list[Edit]:
             "re-ranked": (ranked, ranked | {name: 1.0 if top else float(len(dimensions))}),
         }
         for kind, (before, after) in sides.items():
-            share = moved(label(columns, before), label(columns, after))
+            share = moved(*(label(columns, list(side.items())) for side in (before, after)))
             results.append({"dimension": dimension, "kind": kind, "labels": share})
     return results
 
 
-def label(columns: Columns, weights: Mapping[str, float]) -> dict[str, int]:
+def label(columns: Columns, weights: Sequence[tuple[str, float]]) -> dict[str, int]:
     """Return by pair the label of the clauses' weighted mean."""
     labels = {}
-    for pair in columns[next(iter(weights))]:
-        names = [name for name in weights if pair in columns[name]]
-        margins = [columns[name][pair] for name in names]
-        labels[pair] = sign(aggregate(margins, [weights[name] for name in names], "mean")[0])
+    for pair in columns[weights[0][0]]:
+        judged = [
+            (columns[name][pair], weight) for name, weight in weights if pair in columns[name]
+        ]
+        margins, shares = zip(*judged, strict=True)
+        labels[pair] = sign(aggregate(list(margins), list(shares), "mean")[0])
     return labels
 
 
