@@ -228,7 +228,7 @@ def measure(by_seed: Sequence[Sequence[Edit]]) -> dict[str, Any]:
             if not chosen:
                 continue
             results[by]["means"][kind] = fmean(edit[by] for edit in chosen)
-            found = {name: [] for name in dimensions}
+            found: dict[str, list[bool]] = {name: [] for name in dimensions}
             for edit in chosen:
                 found[edit["dimension"]].append(edit[by] > limits[edit["seed"]])
             results[by]["recall"][kind] = with_interval(found)

@@ -244,7 +244,7 @@ def _add(
     unscored = 0
     for sample in file.samples:
         item = _join(file.task, "/", sample.get("id"))
-        values = {}
+        values: dict[str, float | None] = {}
         for scorer, score in (sample.get("scores") or {}).items():
             values |= _values(scorer, score)
         unscored += not any(is_number(value) for value in values.values())
