@@ -20,10 +20,10 @@ MODULES = sorted((ROOT / "stages").rglob("*.py"))
 FLOORS = [
     "card",
     "chat",
+    "spec_diff",
     "runs",
     "compare",
     "compare/logs",
-    "spec_diff",
     "report/sweep",
     "report/exports",
     "report",

@@ -3,7 +3,8 @@
 `python -m stages.spec_diff OLD NEW [--run RUN] [--new-run RUN] [--trained OLD_RUN NEW_RUN]`
 
 OLD and NEW are shipped names, files, or `REV:path` as in `git show`. A run is its folder in
-runs/logs (with `run.json`) or the folder of an artifact of the stage `judged_pairs`. With `--run`,
+runs/logs (with `run.json`), `last`, its label or the end of its folder's name, or the folder of an
+artifact of the stage `judged_pairs`. With `--run`,
 made under OLD, the labels that move are counted on its judge matrix, and the calls that a run under
 NEW would send are forecast; no model is asked. With `--new-run`, made under NEW on the same
 answers, the labels of both are compared. With `--trained`, which may be repeated for other seeds,
@@ -24,6 +25,7 @@ from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
 from stages.guards.files import exists, read_text
 from stages.report import page
+from stages.runs.records import open_run
 from stages.runtime.artifacts import Artifact
 from stages.spec_diff.behaviour import behaviour
 from stages.spec_diff.changelog import Changelog, as_markdown, write_changelog
@@ -31,6 +33,7 @@ from stages.spec_diff.clauses import SAME_CLAUSE, compare
 from stages.spec_diff.moved_labels import forecast, measure
 from stages.spec_diff.revisions import read_set
 
+RUNS = Path("runs")
 WIDTH = 80
 STAGE = "judged_pairs"
 STYLES = {"less": "red strike", "more": "green", "same": ""}
@@ -47,17 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = None
         effects = None
         if options.run:
-            moved = forecast(labels_of(options.run), difference)
+            old_labels = labels_of(options.run, options.runs_dir)
+            moved = forecast(old_labels, difference)
         if options.new_run:
             if not options.run:
                 fix = "add --run with the run under OLD"
                 raise UserError(
                     "there is nothing to compare the run with", where="--new-run", fix=fix
                 )
-            measured = measure(labels_of(options.run), labels_of(options.new_run), difference)
+            new_labels = labels_of(options.new_run, options.runs_dir)
+            measured = measure(old_labels, new_labels, difference)
         if options.trained:
-            old_jobs = [read_job(Path(old)) for old, _ in options.trained]
-            new_jobs = [read_job(Path(new)) for _, new in options.trained]
+            jobs = [
+                [read_job(folder_of(run, options.runs_dir)) for run in pair]
+                for pair in options.trained
+            ]
+            old_jobs, new_jobs = [pair[0] for pair in jobs], [pair[1] for pair in jobs]
             effects = behaviour(old_jobs, new_jobs, difference)
         names = (options.old, options.new)
         changelog = write_changelog(
@@ -121,13 +129,23 @@ def write_page(path: Path, changelog: Changelog) -> None:
     )
 
 
-def labels_of(run: str) -> Artifact:
+def folder_of(run: str, runs_dir: Path) -> Path:
+    """Return the folder that a user means: a path, or a run by its name.
+
+    Raises:
+        UserError: there is neither, or several runs are called so.
+    """
+    path = Path(run)
+    return path if exists(path) else open_run(run, runs_dir).folder
+
+
+def labels_of(run: str, runs_dir: Path = RUNS) -> Artifact:
     """Return the labels of a run: its first step of the stage `judged_pairs`.
 
     Raises:
         UserError: there is no such run, or it has no such step.
     """
-    folder = Path(run)
+    folder = folder_of(run, runs_dir)
     if exists(folder / "manifest.json"):
         artifact = _artifact(folder)
         if artifact.stage == STAGE:
@@ -179,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("old", metavar="OLD", help="a shipped name, a file, or REV:path")
     parser.add_argument("new", metavar="NEW", help="the same")
+    parser.add_argument("--runs-dir", type=Path, default=RUNS, help="where runs lie (default runs)")
     parser.add_argument("--run", help="a run under OLD: which labels move, and how many calls")
     parser.add_argument("--new-run", help="a run under NEW: which labels moved")
     parser.add_argument(

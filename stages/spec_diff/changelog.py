@@ -169,13 +169,8 @@ def _entry(
     labels = []
     if forecast and clause.id in forecast.clauses:
         labels.append(_moves(forecast.clauses[clause.id]))
-    if measured and clause.id in measured.clauses:
-        effect = measured.clauses[clause.id]
-        finding = measured.findings[clause.id]
-        labels.append(
-            f"its own verdict differs on {_share(effect)} of the requests "
-            f"({_verdict(finding.verdict, finding.margin)})"
-        )
+    if measured and clause.id in measured.decided:
+        labels.append(_own_verdicts(clause, measured))
     violations = ""
     if clause.id in effects:
         change = effects[clause.id]
@@ -191,6 +186,20 @@ def _entry(
         tuple(facts),
         "; ".join(labels),
         violations,
+    )
+
+
+def _own_verdicts(clause: Clause, measured: Measured) -> str:
+    decided, judged = measured.decided[clause.id]
+    pairs = f"{decided:,} of {judged:,} pairs"
+    if not decided:
+        return (
+            f"both wordings decide on {pairs}, so nothing shows whether its verdicts are reversed"
+        )
+    finding = measured.findings[clause.id]
+    return (
+        f"its own verdict is reversed on {_share(measured.clauses[clause.id])} of the requests on "
+        f"which both wordings decide ({pairs}; {_verdict(finding.verdict, finding.margin)})"
     )
 
 

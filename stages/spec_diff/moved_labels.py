@@ -38,6 +38,8 @@ from stages.statistics.intervals import Estimate, by_prompt, share
 from stages.statistics.shares import changes
 
 ORDERS = 2
+VERDICT_MARGIN = 0.05
+"""The share of a clause's verdicts from which on a reversal counts as one that matters."""
 Labels = dict[str, int]
 """By row of `judged_pairs`: 1 for the first answer, -1 for the second, 0 where it abstains."""
 
@@ -78,8 +80,10 @@ class Measured:
     changed: Estimate | None
     """The share of labels that differ, over prompts."""
     clauses: dict[str, Effect]
-    """By reworded clause, the share of pairs on which its own verdict differs."""
+    """By reworded clause, the share of reversed verdicts where both wordings decide."""
     findings: dict[str, Finding]
+    decided: dict[str, tuple[int, int]]
+    """By reworded clause, on how many pairs both wordings decide, and how many both judged."""
 
 
 class Matrix:
@@ -231,43 +235,56 @@ def forecast(step: Artifact, difference: Difference) -> Forecast:
 
 
 def measure(
-    old_step: Artifact, new_step: Artifact, difference: Difference, margin: float = 0.05
+    old_step: Artifact, new_step: Artifact, difference: Difference, margin: float = VERDICT_MARGIN
 ) -> Measured:
     """Return what two runs, one under each set, labelled differently.
 
+    A wording that keeps the meaning moves a judge between a verdict and none on many pairs, and
+    reverses few: so only reversals count (docs/results.md, "Planted edits").
+
     Args:
-        margin: the share of a clause's verdicts from which on its edit counts as one that matters.
+        margin: the share of a clause's verdicts from which on their reversal matters.
     """
     changed = label_outcomes(new_step, old_step)["changed"]
     old, new = Matrix(old_step), Matrix(new_step)
     variants = {}
+    decided = {}
     for clause in difference.clauses:
         if clause.old and clause.new and clause.is_judged_again:
-            values = _verdict_changes(
+            values, judged = _reversals(
                 old,
                 new,
                 clause,
             )
+            if judged:
+                decided[clause.id] = (len(values), judged)
             if values:
-                variants[clause.id] = {"0": values}
+                variants[clause.id] = {"0": by_prompt(values)}
     effects, findings = changes(variants, margin)
     return Measured(
         share(changed),
         effects,
         findings,
+        decided,
     )
 
 
-def _verdict_changes(old: Matrix, new: Matrix, clause: Clause) -> dict[str, float]:
-    """By prompt, how many of the clause's own verdicts differ, over the pairs that both judged."""
+def _reversals(old: Matrix, new: Matrix, clause: Clause) -> tuple[list[tuple[str, float]], int]:
+    """Whether the clause's own verdict is reversed, by prompt and pair, where both wordings decide;
+    and how many pairs both judged.
+    """
     assert clause.old and clause.new
     values = []
+    judged = 0
     for pair_id, cells in old.cells.items():
         before = old.rule.margins(cells).get(clause.old.id)
         after = new.rule.margins(new.cells.get(pair_id, [])).get(clause.new.id)
-        if before is not None and after is not None:
+        if before is None or after is None:
+            continue
+        judged += 1
+        if before and after:
             values.append((old.prompts[pair_id], float(_sign(before) != _sign(after))))
-    return by_prompt(values)
+    return values, judged
 
 
 def _moves(matrix: Matrix, before: Labels, clauses: Sequence[Clause]) -> tuple[Moves, Labels]:

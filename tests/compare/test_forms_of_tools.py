@@ -85,9 +85,11 @@ def test_inspects_accuracy_comes_out_of_both_forms_of_its_log(tmp_path):
     ]
     for path in paths:
         (log,) = open_logs(path, "run")
-        assert log.mean("match") == pytest.approx(log.reported["match"]) == 2.5 / 6
-        assert log.values("match") == {"1": 0.5, "2": 0.75, "3": 0.0}
-        assert log.items["1"].prompt == "question 0" and log.items["1"].answer == "I say C"
+        metric = "yes_no match"
+        assert log.mean(metric) == pytest.approx(log.reported[metric]) == 2.5 / 6
+        assert log.values(metric) == {"yes_no/1": 0.5, "yes_no/2": 0.75, "yes_no/3": 0.0}
+        item = log.items["yes_no/1"]
+        assert item.prompt == "question 0" and item.answer == "I say C"
         assert list(log.remarks()) == []
 
 

@@ -1,7 +1,8 @@
 """Readers of logs that the tools themselves wrote: each gives the tool's own number.
 
 `files/lm_eval` and `files/trl` were written by the versions in requirements/, with the embedded
-model and tiny random ones; `files/README.md` has the commands.
+model and tiny random ones, `files/inspect` by inspect 0.3.285; `files/README.md` has the commands.
+Where inspect is installed, more of its logs are written and read.
 """
 
 import json

@@ -14,6 +14,7 @@ from stages.runtime.rows import Judgement
 from stages.runtime.typed_config import parse_config
 from stages.spec_diff.__main__ import main
 from stages.spec_diff.behaviour import behaviour
+from stages.spec_diff.changelog import as_markdown, write_changelog
 from stages.spec_diff.clauses import compare
 from stages.spec_diff.moved_labels import forecast, measure
 from tests.preferences.matrices import cells
@@ -156,6 +157,27 @@ def test_two_runs_show_which_clauses_verdicts_differ(tmp_path):
     assert result.findings["a"].verdict == "differs"
 
 
+def test_verdicts_that_come_and_go_are_no_reversal(tmp_path):
+    old = a_set(a=1, b=1, c=1)
+    new = edit(edit(old, "a", text="Keep to a."), "b", text="Say it in verse.")
+    before, after = {}, {}
+    for n in range(60):
+        a = 2.0 if n % 2 else 0.0
+        before[f"p{n}|q{n}"] = (2.0, -1.0, 0.5)
+        after[f"p{n}|q{n}"] = (a, 0.0, 0.5)  # half of a's verdicts go, and all of b's
+    one, _ = label(tmp_path, old, before)
+    other, _ = label(tmp_path, new, after, name="new")
+    difference = compare(old, new)
+    result = measure(one, other, difference)
+    assert result.decided == {"a": (30, 60), "b": (0, 60)}
+    assert result.clauses["a"].value == 0 and "b" not in result.clauses
+    assert result.findings["a"].verdict != "differs"
+    log = as_markdown(write_changelog(difference, ("old", "new"), measured=result))
+    assert (
+        "verdict is reversed on 0.0" in log and "decide on 0 of 60 pairs, so nothing shows" in log
+    )
+
+
 def test_the_command_reads_a_runs_folder_and_counts_on_its_matrix(tmp_path, capsys):
     old = a_set(a=1, b=1, c=1)
     step, _ = label(tmp_path, old)
@@ -169,6 +191,12 @@ def test_the_command_reads_a_runs_folder_and_counts_on_its_matrix(tmp_path, caps
     assert f"up to {2 * len(MARGINS)} calls" in " ".join(by_run.split())
     assert main([*sets, "--run", str(step.directory)]) == 1
     assert capsys.readouterr().out == by_run
+    run = tmp_path / "runs" / "logs" / "2026-11-28_00-00-00-000000-abc123"
+    run.mkdir(parents=True)
+    (tmp_path / "run.json").rename(run / "run.json")
+    for name in ("last", "abc123"):
+        assert main([*sets, "--run", name, "--runs-dir", str(tmp_path / "runs")]) == 1
+        assert capsys.readouterr().out == by_run
     assert main([*sets, "--run", str(tmp_path / "run")]) == 2
     assert "there is no run.json" in capsys.readouterr().err
 

@@ -78,10 +78,9 @@ def _of_folder(
         return [trl.read_trl(files, name, folder)]
     if (folder / "results.jsonl").is_file():
         return [verifiers.read_verifiers(folder / "results.jsonl", name)]
-    logs = []
-    for file in sorted(folder.glob("*.eval")):
-        logs.append(inspect_ai.read_inspect(file, f"{name} {file.stem}"))
-    return logs
+    if files := inspect_ai.log_files(folder):
+        return inspect_ai.read_inspect_folder(files, name, folder)
+    return []
 
 
 def _of_file(

@@ -140,7 +140,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     inputs={"judgements": Judgement},
@@ -237,7 +237,7 @@ def doubts(metrics: Mapping[str, Any]) -> list[str]:
 def tables(step: str, metrics: Mapping[str, Any]) -> list[Table]:
     """Return the ways, then the matrix of their agreement."""
     names = list(metrics["ways"])
-    columns = ["way", "decides, %", "calls a pair", *(f"{name}, %" for name in STANDARDS)]
+    columns = ["way", "decides, %", "calls a pair", *(f"right: {name}, %" for name in STANDARDS)]
     rows = []
     for way, facts in metrics["ways"].items():
         accuracy = [format_estimate(facts["accuracy"].get(name)) for name in STANDARDS]
