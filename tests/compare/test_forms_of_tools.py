@@ -77,6 +77,16 @@ def test_weval_gives_a_log_for_each_model_and_none_for_the_ideal_answer(tmp_path
     assert sum(values) / len(values) == pytest.approx((0.5 + 1 + 0.25 + 0.75 + 0.5) / 5)
 
 
+def test_weights_of_prompts_in_weval_are_named(tmp_path):
+    path = tools.weval(tmp_path / "w.json", {"a:one": [0.5, 1.0]})
+    value = json.loads(path.read_text())
+    value["evaluationResults"]["llmCoverageScores"]["__promptWeights"] = {"prompt-0": 3.0}
+    path.write_text(json.dumps(value))
+    (log,) = open_logs(path, "w")
+    assert log.mean("coverage") == 0.75
+    assert log.notes == ["weval weighs the prompts of this file; here each counts alike"]
+
+
 def test_inspects_accuracy_comes_out_of_both_forms_of_its_log(tmp_path):
     value = tools.inspect_log(["C", "I", "P", "C", "I", "I"], epochs=2)
     paths = [

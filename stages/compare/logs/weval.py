@@ -19,6 +19,9 @@ COVERAGE = "coverage"
 IDEAL = "IDEAL_BENCHMARK"
 """The name under which an ideal answer stands beside the models."""
 
+WEIGHTS = "__promptWeights"
+"""Beside the prompts, the weights by which weval averages them, where a blueprint has any."""
+
 
 def is_weval(value: Any) -> bool:
     """Whether the content of a JSON file is a result of weval."""
@@ -50,6 +53,8 @@ def read_weval(
             coverage = None if result.get("error") else result.get("avgCoverageExtent")
             answer = (answers.get(prompt) or {}).get(model, "")
             log.add(prompt, prompts.get(prompt, prompt), answer, {COVERAGE: coverage})
+        if scores.get(WEIGHTS):
+            log.notes.append("weval weighs the prompts of this file; here each counts alike")
         if failed:
             log.notes.append(f"{failed} answers were not judged, so they are left out")
         logs.append(require(log))
