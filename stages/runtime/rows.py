@@ -27,7 +27,7 @@ Message = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Prompt:
     """A conversation that ends with the user's turn."""
 
@@ -44,7 +44,7 @@ class Prompt:
         return self.id
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Response:
     """One sampled answer."""
 
@@ -65,7 +65,7 @@ class Response:
     """What the model wrote before its answer, between the marks of its thoughts."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Revision:
     """One round of critique and revision."""
 
@@ -99,7 +99,7 @@ class Revision:
     """What the model thought before it wrote `response`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """A cell of the judge matrix: one pair under one principle, in both orders.
 
@@ -132,7 +132,7 @@ class Judgement:
     finish_reason_b: str = "stop"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """A preference."""
 
@@ -171,7 +171,7 @@ class Pair:
     rejected_finish_reason: str = "stop"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Rating:
     """The score of one response on its own, by a reward model or as a judge's expected rating."""
 
@@ -197,7 +197,7 @@ class Rating:
     """Of `response`, as in a Response."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What is wrong or right with one response of one policy.
 
@@ -234,7 +234,7 @@ class Verdict:
     """Whether it is a refusal, by a list of phrases or by a classifier."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Label:
     """What people say of one answer under one principle."""
 
@@ -249,7 +249,7 @@ class Label:
     """With which its prompt was drawn; 1 where it was not drawn."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """One model's answer to a question with options; their lists run in the file's order."""
 
@@ -284,7 +284,7 @@ class Answer:
     """Of a dilemma: what each option serves and the other does not."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Tested:
     """The result of one test of a reward model on one request."""
 
@@ -300,7 +300,7 @@ class Tested:
     """The kind of the pairs, where a section counts a request once for each kind; else ""."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """One question of a judge's examination, and its answer."""
 
@@ -333,7 +333,7 @@ class Question:
     template: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Proposal:
     """A principle of no constitution: one that a model wrote, or a criterion of a rubric."""
 
@@ -357,7 +357,7 @@ class Proposal:
     """Where it comes from, in words, as its constitution file says."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Dropped:
     """A row that was left out, and why."""
 

@@ -142,8 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         open_console(stderr=True).print(str(error))
         return 2
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+    open_console().print("\n".join(lines), soft_wrap=True)
     return 0
 
 
