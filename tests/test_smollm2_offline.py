@@ -54,7 +54,8 @@ def test_stable_alignment(done):
 @pytest.mark.parametrize("tuning", ["lora", pytest.param("full", marks=pytest.mark.long)])
 def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
     rate = {"lora": 1e-3, "full": 1e-5}[tuning]
-    made = done("dpo", f"tuning={tuning}", f"tuning.learning_rate.dpo={rate}")
+    few = [*FEW_REQUESTS, "data.held_out.limit=2", "scale.judge_limit=1"]
+    made = done("dpo", f"tuning={tuning}", f"tuning.learning_rate.dpo={rate}", *few)
     assert made["policy"].model().content != made["base"].model().content
     assert not list(made["policy"].directory.rglob("adapter*"))
 

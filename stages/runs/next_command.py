@@ -63,7 +63,8 @@ def next_command(
         if len(command) <= LONGEST:
             return f"which principles decide the labels, without a call: {command}"
     for other in others:
-        same = other.pipeline == record.pipeline and other.folder != record.folder
+        is_itself = other.folder.resolve() == record.folder.resolve()
+        same = other.pipeline == record.pipeline and not is_itself
         if same and other.state == FINISHED:
             return f"compare it with the run before: {RUNS} compare {_name(other)} {_name(record)}"
     return f"what it shows: {RUNS} open {_name(record)}"

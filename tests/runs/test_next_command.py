@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 from stages.guards.console import open_console
 from stages.runs import next_command
@@ -54,6 +55,9 @@ def test_in_the_usual_folder_a_run_is_called_by_its_short_name(tmp_path, monkeyp
     write_run(tmp_path / "runs", OLDER)
     monkeypatch.chdir(tmp_path)
     assert hint(tmp_path / "runs", OLDER).endswith("python -m stages.runs open aaa111")
+    console = open_console(file=io.StringIO())  # as a run calls it: its own folder is absolute
+    show_next(tmp_path / "runs" / "logs" / OLDER, Path("runs"), console)
+    assert console.file.getvalue().strip().endswith("python -m stages.runs open aaa111")
 
 
 def test_after_a_failure_or_a_damage_nothing_is_said(tmp_path):
