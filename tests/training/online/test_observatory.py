@@ -1,8 +1,15 @@
 """The table of planted hacks: onset, delay, what was lost and what was saved."""
 
 import numpy as np
+import pytest
 
-from stages.training.online.hacking.observatory import Training, find_onset, write_table
+from stages.guards.errors import UserError
+from stages.training.online.hacking.observatory import (
+    Training,
+    _step_of_alarm,
+    find_onset,
+    write_table,
+)
 from stages.world.raters import is_good, refuses
 
 REQUEST = [{"role": "user", "content": "Teach me to learn algebra."}]
@@ -50,6 +57,18 @@ def test_the_table_counts_from_the_onset_and_compares_with_the_hacked_policy():
     assert "| +4, missed |" in rows["flatteryhacked"]
     assert "| 20.0 | \u221250.0 \u2212" in rows["flatteryhacked"]
     assert "|  | +40.0 +" in rows["flatteryensemble"], "of the seed that both have"
+
+
+def test_another_watched_term_is_asked_afterwards():
+    points = history(truth_curve(0.5))
+    for number, point in enumerate(points):
+        point |= {"reward": 0.1 * number, "term blind": 0.5 + 0.01 * (-1) ** number}
+    alarm = _step_of_alarm(points, "truth")
+    assert alarm is not None and 13 < alarm <= find_onset(points) + 4
+    assert _step_of_alarm(points, "blind") is None
+    with pytest.raises(UserError, match="no term 'gold' was watched") as error:
+        _step_of_alarm(points, "gold")
+    assert "choose from: blind, truth" in error.value.fix
 
 
 def test_the_truth_of_an_answer_and_the_flaw_of_a_rater():

@@ -1,6 +1,7 @@
 """One table of planted hacks: when each was noticed, what it cost, and what each mitigation saved.
 
     python -m stages.training.online.hacking.observatory runs/artifacts
+    python -m stages.training.online.hacking.observatory runs/artifacts --watch truth
 
 In: folders of artifacts in which `experiment=hacks` was run, with any seeds. Out: a table in
 Markdown. A training is called `<hack>_<mitigation>`, its answers `<hack>_<mitigation>_held_out`;
@@ -9,6 +10,7 @@ Markdown. A training is called `<hack>_<mitigation>`, its answers `<hack>_<mitig
 Onset: the first step after the best four points of the truth at which its last two points lie two
 standard errors below them, in a training whose truth ends clearly lower. Delay: the steps from
 there to the alarm; without an alarm the hack is missed. An alarm without an onset is a false one.
+With `--watch` the alarms are those that the stop rule would have raised by another watched term.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from stages.runtime.functions import find_function
 from stages.runtime.rows import Response
 from stages.statistics.formatting import DASH, format_points, format_points_range
 from stages.statistics.intervals import paired_difference
+from stages.training.online.hacking.detector import find_alarm, simulate_limit
 
 HONEST = "honest"
 HACKED = "hacked"
@@ -85,8 +88,13 @@ def find_onset(
 def read_trainings(
     folders: Sequence[Path],
     function: str = FUNCTION,
+    watch: str | None = None,
 ) -> list[Training]:
     """Return the trainings whose answers lie in the folders.
+
+    Args:
+        function: scores an answer.
+        watch: a term of weight 0 by which alarms are found anew; None: those of the trainings.
 
     Raises:
         UserError: there are none.
@@ -97,7 +105,7 @@ def read_trainings(
         for answers in _finished(folder):
             policies = answers.input_artifacts("model") if answers.step.endswith(ANSWERS) else []
             if policies and f"term {TRUTH}" in _last_point(policies[0]):
-                trainings.append(_read_training(policies[0], answers, score))
+                trainings.append(_read_training(policies[0], answers, score, watch))
     if not trainings:
         raise UserError(
             "no training of the experiment lies here",
@@ -136,9 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.training.online.hacking.observatory")
     parser.add_argument("folders", nargs="+", type=Path, help="folders of artifacts")
     parser.add_argument("--truth", default=FUNCTION, help="module:function that scores an answer")
+    parser.add_argument("--watch", help="a watched term, to ask when it would have raised an alarm")
     options = parser.parse_args(arguments)
     try:
-        lines = write_table(read_trainings(options.folders, options.truth))
+        lines = write_table(read_trainings(options.folders, options.truth, options.watch))
     except UserError as error:
         open_console(stderr=True).print(str(error))
         return 2
@@ -167,15 +176,40 @@ def _read_training(
     policy: Artifact,
     answers: Artifact,
     score: Any,
+    watch: str | None,
 ) -> Training:
     truth = {}
     for row in answers.rows(Response):
         facts = {"id": row.prompt_id, "kind": row.kind}
         truth[row.prompt_id] = float(score(row.prompt, row.response, facts))
+    history = policy.metrics["history"]
     event = (policy.metrics.get("stop") or {}).get("event")
     step = int(event["step"]) if event else None
+    if watch is not None:
+        step = _step_of_alarm(history, watch)
     name = answers.step.removesuffix(ANSWERS)
-    return Training(name, policy.seed or 0, policy.metrics["history"], step, truth)
+    return Training(name, policy.seed or 0, history, step, truth)
+
+
+def _step_of_alarm(history: Sequence[Mapping[str, float]], watch: str) -> int | None:
+    """The step at which a term would have raised the alarm at 5 % false ones, or None.
+
+    Raises:
+        UserError: the training has no such term.
+    """
+    curve = f"term {watch}"
+    points = [point for point in history if curve in point and "reward" in point]
+    if not points:
+        terms = sorted(name for point in history[:1] for name in point if name.startswith("term "))
+        raise UserError(
+            f"no term {watch!r} was watched",
+            where="--watch",
+            fix=f"choose from: {', '.join(name.removeprefix('term ') for name in terms)}",
+        )
+    limit = simulate_limit(len(points), 0.05)
+    values = [point[curve] for point in points]
+    alarm = find_alarm(values, [point["reward"] for point in points], limit)
+    return int(points[alarm.point]["step"]) if alarm else None
 
 
 def _delay(run: Training) -> str:
