@@ -11,9 +11,7 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
-import types
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -85,19 +83,6 @@ def format_traceback(error: BaseException) -> str:
     return as_shown("".join(traceback.format_exception(error)))
 
 
-def _interrupt_after(function: types.CodeType) -> None:
-    """Interrupt the main thread once it has left a function, where the interrupt would be lost."""
-    main = threading.main_thread().ident
-    while _is_running(function, sys._current_frames().get(main or 0)):
-        time.sleep(0.001)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def _is_running(function: types.CodeType, frame: types.FrameType | None) -> bool:
-    frames = traceback.walk_stack(frame) if frame else ()
-    return any(each.f_code is function for each, _ in frames)
-
-
 @cache
 def guard_libraries() -> None:
     """Have the logs, the warnings and the last words of libraries pass through `as_shown` too."""
@@ -123,10 +108,7 @@ def guard_libraries() -> None:
 
     def interrupt_again(ignored: Any) -> None:
         if ignored.exc_type is KeyboardInterrupt:
-            waiting = threading.Thread(
-                target=_interrupt_after, args=(interrupt_again.__code__,), daemon=True
-            )
-            waiting.start()
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
         else:
             show_ignored(ignored)
 
