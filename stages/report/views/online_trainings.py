@@ -8,7 +8,7 @@ without.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count
 from statistics import fmean
 
 from stages.report.views.charts import Point
@@ -18,7 +18,13 @@ from stages.report.views.offline_trainings import is_online
 from stages.report.views.tripwire_readings import WIRES, describe_alarm, describe_reading
 from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import PER_CENT, format_short
-from stages.training.online.hacking.tripwires import KL, Reading, kl_per_completion, read_curves
+from stages.training.online.hacking.tripwires import (
+    KL,
+    Reading,
+    kl_per_completion,
+    noise_of,
+    read_curves,
+)
 
 SHARES = ("refusals", "repetition", "silent", "missing")
 COSTS = {"cost": "cost", "lambda": "lambda"}
@@ -177,9 +183,8 @@ def standardise(points: Sequence[Point]) -> list[Point]:
         return []
     values = [value for _, value in points]
     start = fmean(values[: math.ceil(len(values) / 10)])
-    squares = [(later - earlier) ** 2 for earlier, later in pairwise(values)]
-    noise = math.sqrt(fmean(squares) / 2) if squares else 0.0
-    return [(step, (value - start) / (noise or 1.0)) for step, value in points]
+    unit = noise_of(values) or 1.0
+    return [(step, (value - start) / unit) for step, value in points]
 
 
 def _points(

@@ -18,7 +18,6 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -31,6 +30,7 @@ from stages.runtime.rows import Response
 from stages.statistics.formatting import DASH, format_points, format_points_range
 from stages.statistics.intervals import paired_difference
 from stages.training.online.hacking.detector import find_alarm, simulate_limit
+from stages.training.online.hacking.tripwires import noise_of
 
 HONEST = "honest"
 HACKED = "hacked"
@@ -71,8 +71,7 @@ def find_onset(
     values = [point[f"term {TRUTH}"] for point in points]
     if len(values) < 2 * (BEST + LAST):
         return None
-    differences = [later - earlier for earlier, later in pairwise(values)]
-    noise = math.sqrt(fmean(each**2 for each in differences) / 2)
+    noise = noise_of(values)
     means = [fmean(values[place : place + BEST]) for place in range(len(values) - BEST)]
     best = max(range(len(means)), key=lambda place: means[place])
     end = values[-max(BEST, len(values) // 5) :]

@@ -156,10 +156,18 @@ def _beyond(name: str, drift: Drift) -> bool:
     return rise > {"refusals": REFUSALS, "repetition": REPETITION, "silent": SILENT}[name]
 
 
+def noise_of(values: Sequence[float]) -> float:
+    """The standard deviation of a curve's noise, from its successive differences, so that a trend
+    is not counted as noise (von Neumann 1941); 0 for fewer than two points.
+    """
+    squares = [(later - earlier) ** 2 for earlier, later in pairwise(values)]
+    return math.sqrt(fmean(squares) / 2) if squares else 0.0
+
+
 def _drift(curve: Sequence[float | None]) -> Drift | None:
     values = [value for value in curve if value is not None and math.isfinite(value)]
     if len(values) < FEWEST:
         return None
     size = math.ceil(len(values) / 10)
-    noise = math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(values)) / 2)
-    return Drift(fmean(values[:size]), fmean(values[-size:]), noise * math.sqrt(2 / size))
+    error = noise_of(values) * math.sqrt(2 / size)
+    return Drift(fmean(values[:size]), fmean(values[-size:]), error)
