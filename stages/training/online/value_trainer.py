@@ -3,6 +3,7 @@
 Imported only when something is trained.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from trl import GRPOTrainer
 
+from stages.training.machine.like_lengths import ignores_padding, read_by_length, sort_rollout
 from stages.training.online.callbacks import Resumable, WholeRewards
 from stages.training.online.ppo_math import value_loss
 
@@ -46,6 +48,46 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         self.value_models = {}
         for name, scalar in value_models.items():
             self.value_models[name] = self.accelerator.prepare_model(ValueModel(scalar))
+        trunks = [self.accelerator.unwrap_model(self.model).base_model]
+        trunks += [scalar.base_model for scalar in value_models.values()]
+        self.trims = self.pad_to_multiple_of is None and all(map(ignores_padding, trunks))
+
+    # -- rows of like length together
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        earlier = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is earlier or not self.trims:
+            return inputs
+        batches = self.args.steps_per_generation
+        # Those of one update, whose order says nothing; `bnpo` divides by a batch's own tokens.
+        window = math.gcd(batches, self.args.gradient_accumulation_steps)
+        is_free = self.loss_type != "bnpo" and not self._entropy_bonus_enabled
+        self._buffered_inputs = sort_rollout(self._buffered_inputs, window if is_free else 1)
+        return self._buffered_inputs[self._step % batches]
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """As TRL's; of a rollout, which is read without gradients, by length."""
+        read_all = super()._get_per_token_logps_and_entropies
+        if batch_size is None or not self.trims:
+            return read_all(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, **options
+            )
+
+        def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
+            logps: torch.Tensor = read_all(model, ids, attention, width)[0]
+            return logps
+
+        logps = read_by_length(read, input_ids, attention_mask, logits_to_keep, batch_size)
+        return logps, None, None
 
     def values_before_tokens(
         self, name: str, batch: dict[str, Any], size: int | None = None
@@ -53,11 +95,16 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         """Values before each sampled token, shape (completions, tokens); `size` texts at a time."""
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        size = size or len(ids)
-        parts = []
-        for some_ids, some_attention in zip(ids.split(size), attention.split(size), strict=True):
-            parts.append(self.value_models[name](some_ids, some_attention))
-        return torch.cat(parts)[:, -batch["completion_ids"].size(1) - 1 : -1]
+
+        def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
+            values: torch.Tensor = self.value_models[name](ids, attention)
+            return values[:, -width - 1 : -1]
+
+        completion = batch["completion_ids"].size(1)
+        if not self.trims:
+            groups = zip(ids.split(size or len(ids)), attention.split(size or len(ids)), strict=True)
+            return torch.cat([read(*group, completion) for group in groups])
+        return read_by_length(read, ids, attention, completion, size or len(ids))
 
     def value_losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Each value model's loss: its sum over the batch, divided by the mean tokens of a batch.
