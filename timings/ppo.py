@@ -215,7 +215,11 @@ def train_trl(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-    from trl.experimental.ppo import PPOConfig, PPOTrainer
+    from torch.utils.data import DataLoader
+    from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
+
+    def in_order(*args: Any, shuffle: bool = False, **kwargs: Any) -> Any:
+        return DataLoader(*args, **kwargs)
 
     def scalar() -> Any:
         return AutoModelForSequenceClassification.from_pretrained(
@@ -241,6 +245,9 @@ def train_trl(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         disable_tqdm=True,
     )
     policy = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    # The same prompts for each rollout; at the end of its data accelerate would not accumulate.
+    ppo_trainer.DataLoader = in_order
+    copies = [{"input_ids": row["input_ids"]} for row in rows] * (options.rollouts + 2)
     trainer = PPOTrainer(
         args=args,
         processing_class=tokenizer,
@@ -248,7 +255,7 @@ def train_trl(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         ref_model=None,
         reward_model=scalar(),
         value_model=scalar(),
-        train_dataset=Dataset.from_list([{"input_ids": row["input_ids"]} for row in rows]),
+        train_dataset=Dataset.from_list(copies),
     )
     trainer.train()
 
