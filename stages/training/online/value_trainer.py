@@ -11,10 +11,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from trl import GRPOTrainer
+from trl.trainer import utils as trl_heads
 
 from stages.training.machine.like_lengths import ignores_padding, read_by_length, sort_rollout
 from stages.training.online.callbacks import Resumable, WholeRewards
 from stages.training.online.ppo_math import value_loss
+
+_scores_labels_only = trl_heads._use_triton
+
+
+def _skips_prompts(device: torch.device) -> bool:
+    """Whether the output layer leaves prompts out: as TRL on a GPU, on a CPU too."""
+    return device.type == "cpu" or _scores_labels_only(device)
+
+
+trl_heads._use_triton = _skips_prompts
 
 
 class ValueModel(nn.Module):
@@ -78,9 +89,7 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         """As TRL's; of a rollout, which is read without gradients, by length."""
         read_all = super()._get_per_token_logps_and_entropies
         if batch_size is None or not self.trims:
-            return read_all(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, **options
-            )
+            return read_all(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
 
         def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
             logps: torch.Tensor = read_all(model, ids, attention, width)[0]
@@ -102,7 +111,9 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
 
         completion = batch["completion_ids"].size(1)
         if not self.trims:
-            groups = zip(ids.split(size or len(ids)), attention.split(size or len(ids)), strict=True)
+            groups = zip(
+                ids.split(size or len(ids)), attention.split(size or len(ids)), strict=True
+            )
             return torch.cat([read(*group, completion) for group in groups])
         return read_by_length(read, ids, attention, completion, size or len(ids))
 
