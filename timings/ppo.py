@@ -214,8 +214,8 @@ def train_trl(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """Train with TRL's own PPOTrainer."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
     from torch.utils.data import DataLoader
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
     from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
     def in_order(*args: Any, shuffle: bool = False, **kwargs: Any) -> Any:

@@ -131,8 +131,8 @@ def test_the_trainer_sorts_what_it_learns_from_and_scores_no_prompt(trainer_and_
     trainer._step = 0
     first = trainer._prepare_inputs(rows)
     assert first is trainer._buffered_inputs[0]
-    lengths = [whole(batch)[1].sum(1).tolist() for batch in trainer._buffered_inputs]
-    assert sum(lengths, []) == sorted(sum(lengths, []))
+    lengths = [len(ids) for batch in trainer._buffered_inputs for ids in texts(batch)]
+    assert lengths == sorted(lengths)
     scored.clear()
     trainer._compute_loss(trainer.model, first)
     assert scored == [first["completion_mask"].sum().item()]
