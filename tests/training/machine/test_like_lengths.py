@@ -140,13 +140,60 @@ def test_the_trainer_sorts_what_it_learns_from_and_scores_no_prompt(trainer_and_
     assert trainer._prepare_inputs(rows) is trainer._buffered_inputs[1]
 
 
-def test_positions_that_padding_moves_are_noticed():
+def test_prompts_are_grouped_where_half_is_padding():
+    from stages.training.machine.like_lengths import group_by_length
+
+    assert group_by_length([5, 4, 5, 3]) == [[3, 1, 0, 2]]
+    assert group_by_length([9, 1, 8, 1]) == [[1, 3, 2, 0]]
+    assert group_by_length([9, 1, 2, 1]) == [[1, 3], [2, 0]]
+
+
+def test_each_prompt_gets_its_own_completion(trainer_and_rows, monkeypatch):
+    """The completion repeats its prompt's length, so that a row out of place would show."""
+    from trl import GRPOTrainer
+
+    trainer, _ = trainer_and_rows
+    calls = []
+
+    def answer(self, prompt_ids, *others):
+        calls.append(len(prompt_ids))
+        return [[len(ids)] for ids in prompt_ids], None
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", answer)
+    prompts = [[7] * length for length in (9, 1, 2, 1)]
+    assert trainer._generate_single_turn(prompts, None, {}, 1) == ([[9], [1], [2], [1]], None)
+    assert calls == [2, 2]
+
+
+def test_where_padding_matters_nothing_is_cut_off(trainer_and_rows):
+    """Values, in groups too, are those of one forward pass; batches stay as TRL splits them."""
+    import torch
+
+    trainer, rows = trainer_and_rows
+    trainer.trims = False
+    trainer._step = 0
+    trainer._prepare_inputs(rows)
+    for batch in trainer._buffered_inputs:
+        ids, attention = whole(batch)
+        assert ids.shape == whole(trainer._buffered_inputs[0])[0].shape
+        width = batch["completion_ids"].size(1)
+        with torch.no_grad():
+            plain = trainer.value_models["reward"](ids, attention)[:, -width - 1 : -1]
+            values = trainer.values_before_tokens("reward", batch, size=3)
+        torch.testing.assert_close(values, plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_positions_that_padding_moves_are_noticed(dtype):
+    import torch
     from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel, set_seed
 
     from stages.training.machine.like_lengths import ignores_padding
 
     set_seed(0)
     sizes = {"vocab_size": 16, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
-    assert ignores_padding(LlamaModel(LlamaConfig(**sizes, intermediate_size=16)))
+    rotary = LlamaModel(LlamaConfig(**sizes, intermediate_size=16))
+    assert ignores_padding(rotary.to(getattr(torch, dtype)))
     learnt = GPT2Model(GPT2Config(vocab_size=16, n_embd=16, n_head=2, n_layer=2))
+    learnt = learnt.to(getattr(torch, dtype))
     assert not ignores_padding(learnt) and learnt.training
