@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 Batch = dict[str, Any]
 Read = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
@@ -26,32 +27,48 @@ PADDING = 3
 
 def ignores_padding(network: Any) -> bool:
     """Whether a text has the same hidden states with padding before it."""
-    device = next(network.parameters()).device
-    ids = torch.tensor([TRIAL], device=device)
-    wide = torch.nn.functional.pad(ids, (PADDING, 0))
-    mask = torch.nn.functional.pad(torch.ones_like(ids), (PADDING, 0))
+    weight = next(network.parameters())
+    ids = torch.tensor([TRIAL], device=weight.device)
+    mask = torch.ones_like(ids)
     was_training = network.training
     network.eval()
     with torch.no_grad():
-        plain = network(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        padded = network(input_ids=wide, attention_mask=mask).last_hidden_state[:, PADDING:]
+        plain = network(input_ids=ids, attention_mask=mask)
+        padded = network(
+            input_ids=pad(ids, (PADDING, 0)),
+            attention_mask=pad(mask, (PADDING, 0)),
+        )
     network.train(was_training)
-    tolerance = TOLERANCE if plain.dtype == torch.float32 else 30 * TOLERANCE
-    return bool((plain - padded).abs().max() <= tolerance * plain.abs().max())
+    states = plain.last_hidden_state
+    difference = states - padded.last_hidden_state[:, PADDING:]
+    tolerance = TOLERANCE
+    if states.dtype != torch.float32:
+        tolerance *= 30
+    largest = tolerance * states.abs().max()
+    return bool(difference.abs().max() <= largest)
 
 
 def group_by_length(lengths: list[int]) -> list[list[int]]:
     """Row numbers in groups of like length: as many as the tokens with padding are times those
     without, so that less than half of padding makes no second one.
     """
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    groups = max(1, max(lengths) * len(lengths) // max(1, sum(lengths)))
-    size = math.ceil(len(lengths) / groups)
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    rows = len(lengths)
+    order = sorted(range(rows), key=lengths.__getitem__)
+    padded = rows * max(lengths)
+    groups = padded // max(1, sum(lengths))
+    size = math.ceil(rows / max(1, groups))
+    return [
+        order[start : start + size]  # the last may be smaller
+        for start in range(0, rows, size)
+    ]
 
 
 def read_by_length(
-    read: Read, ids: torch.Tensor, attention: torch.Tensor, completion: int, size: int
+    read: Read,
+    ids: torch.Tensor,
+    attention: torch.Tensor,
+    completion: int,
+    size: int,
 ) -> torch.Tensor:
     """What `read` gives for each token of the completions, `size` rows of like length at a time.
 
@@ -63,11 +80,17 @@ def read_by_length(
         Shape (rows, completion), 0 where a group of rows has no token.
     """
     results = torch.zeros(len(ids), completion, device=ids.device)
-    for rows in attention.sum(dim=1).argsort().split(size):
+    prompt = ids.size(1) - completion
+    order = attention.sum(dim=1).argsort()
+    for rows in order.split(size):
         start, end = _span(attention[rows])
-        width = max(1, completion - (ids.size(1) - end))
-        end = ids.size(1) - completion + width
-        results[rows, :width] = read(ids[rows, start:end], attention[rows, start:end], width)
+        end = max(end, prompt + 1)
+        width = end - prompt
+        results[rows, :width] = read(
+            ids[rows, start:end],
+            attention[rows, start:end],
+            width,
+        )
     return results
 
 
@@ -79,24 +102,35 @@ def sort_rollout(batches: list[Batch], window: int) -> list[Batch]:
     for first in range(0, len(batches), window):
         exchanged = batches[first : first + window]
         rows = _join(exchanged)
-        lengths = rows["prompt_mask"].sum(dim=1) + rows["completion_mask"].sum(dim=1)
-        for chosen in lengths.argsort().chunk(len(exchanged)):
-            batch = {name: _take(value, chosen) for name, value in rows.items()}
+        lengths = rows["prompt_mask"].sum(dim=1)
+        lengths = lengths + rows["completion_mask"].sum(dim=1)
+        order = lengths.argsort()
+        for chosen in order.chunk(len(exchanged)):
+            batch = _take(rows, chosen)
             sorted_batches.append(_trim(batch))
     return sorted_batches
 
 
 def _join(batches: list[Batch]) -> Batch:
-    rows = {}
-    for name, value in batches[0].items():
-        has_rows = isinstance(value, torch.Tensor) and value.ndim > 0
-        rows[name] = torch.cat([batch[name] for batch in batches]) if has_rows else value
+    """The rows of all batches; what has none is the same in each."""
+    rows = dict(batches[0])
+    for name, value in rows.items():
+        if _has_rows(value):
+            parts = [batch[name] for batch in batches]
+            rows[name] = torch.cat(parts)
     return rows
 
 
-def _take(value: Any, rows: torch.Tensor) -> Any:
-    has_rows = isinstance(value, torch.Tensor) and value.ndim > 0
-    return value[rows] if has_rows else value
+def _take(batch: Batch, rows: torch.Tensor) -> Batch:
+    some = dict(batch)
+    for name, value in batch.items():
+        if _has_rows(value):
+            some[name] = value[rows]
+    return some
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0
 
 
 def _trim(batch: Batch) -> Batch:
@@ -108,7 +142,7 @@ def _trim(batch: Batch) -> Batch:
     for name, value in batch.items():
         if name.startswith("prompt_"):
             value = value[:, start:]
-        elif isinstance(value, torch.Tensor) and value.shape[1:] == (width,):
+        elif _has_rows(value) and value.shape[1:] == (width,):
             value = value[:, :end]
         trimmed[name] = value
     return trimmed
@@ -116,5 +150,8 @@ def _trim(batch: Batch) -> Batch:
 
 def _span(mask: torch.Tensor) -> tuple[int, int]:
     """The first column with a token, and the one after the last; at least one column."""
-    columns = mask.any(dim=0).nonzero().flatten().tolist() or [0]
+    is_used = mask.any(dim=0)
+    columns = is_used.nonzero().flatten().tolist()
+    if not columns:
+        return 0, 1
     return columns[0], columns[-1] + 1

@@ -58,6 +58,9 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         value_models: by what they predict, `reward` or `cost`; scalar models to start from.
     """
 
+    _buffered_inputs: Any
+    """The batches of the last rollout."""
+
     def __init__(self, *args: Any, value_models: dict[str, Any], **kwargs: Any):
         super().__init__(*args, **kwargs)
         # Prepared, and called through its wrapper: called through inner modules, the ranks' weights
