@@ -141,7 +141,7 @@ def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
 
 
 STAGE = online_stage(
-    version=3,
+    version=4,
     config=Config,
     run=run,
     check=check,

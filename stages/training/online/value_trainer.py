@@ -3,16 +3,35 @@
 Imported only when something is trained.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 from trl import GRPOTrainer
+from trl.trainer import utils as trl_heads
 
+from stages.training.machine.like_lengths import (
+    group_by_length,
+    ignores_padding,
+    read_by_length,
+    sort_rollout,
+)
 from stages.training.online.callbacks import Resumable, WholeRewards
 from stages.training.online.ppo_math import value_loss
+
+_scores_labels_only = trl_heads._use_triton
+
+
+def _skips_prompts(device: torch.device) -> bool:
+    """Whether the output layer leaves prompts out: as TRL on a GPU, on a CPU too."""
+    return device.type == "cpu" or _scores_labels_only(device)
+
+
+trl_heads._use_triton = _skips_prompts
 
 
 class ValueModel(nn.Module):
@@ -39,6 +58,9 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         value_models: by what they predict, `reward` or `cost`; scalar models to start from.
     """
 
+    _buffered_inputs: Any
+    """The batches of the last rollout."""
+
     def __init__(self, *args: Any, value_models: dict[str, Any], **kwargs: Any):
         super().__init__(*args, **kwargs)
         # Prepared, and called through its wrapper: called through inner modules, the ranks' weights
@@ -46,6 +68,62 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         self.value_models = {}
         for name, scalar in value_models.items():
             self.value_models[name] = self.accelerator.prepare_model(ValueModel(scalar))
+        policy = self.accelerator.unwrap_model(self.model)
+        policy = policy.get_base_model() if is_peft_model(policy) else policy
+        trunks = [model.base_model for model in (policy, *value_models.values())]
+        self.trims = self.pad_to_multiple_of is None and all(map(ignores_padding, trunks))
+
+    # -- rows of like length together
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        earlier = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is earlier or not self.trims:
+            return inputs
+        batches = self.args.steps_per_generation
+        # Those of one update, whose order says nothing; `bnpo` divides by a batch's own tokens.
+        window = math.gcd(batches, self.args.gradient_accumulation_steps)
+        is_free = self.loss_type != "bnpo" and not self._entropy_bonus_enabled
+        self._buffered_inputs = sort_rollout(self._buffered_inputs, window if is_free else 1)
+        return self._buffered_inputs[self._step % batches]
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, *others: Any, **options: Any
+    ) -> Any:
+        """As TRL's; on a CPU, where most of a batch is padding, prompts of like length at a time.
+
+        On a GPU a step costs about as much for a few rows as for all.
+        """
+        generate = super()._generate_single_turn
+        if self.use_vllm or self.accelerator.device.type != "cpu" or images is not None:
+            return generate(prompt_ids, images, *others, **options)
+        completions: list[list[int]] = [[] for _ in prompt_ids]
+        for rows in group_by_length([len(ids) for ids in prompt_ids]):
+            some, _ = generate([prompt_ids[row] for row in rows], images, *others, **options)
+            for row, completion in zip(rows, some, strict=True):
+                completions[row] = completion
+        return completions, None
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """As TRL's; of a rollout, which is read without gradients, by length."""
+        read_all = super()._get_per_token_logps_and_entropies
+        if batch_size is None or not self.trims:
+            return read_all(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
+
+        def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
+            logps: torch.Tensor = read_all(model, ids, attention, width)[0]
+            return logps
+
+        logps = read_by_length(read, input_ids, attention_mask, logits_to_keep, batch_size)
+        return logps, None, None
 
     def values_before_tokens(
         self, name: str, batch: dict[str, Any], size: int | None = None
@@ -53,11 +131,17 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         """Values before each sampled token, shape (completions, tokens); `size` texts at a time."""
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+
+        def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
+            values: torch.Tensor = self.value_models[name](ids, attention)
+            return values[:, -width - 1 : -1]
+
+        completion = batch["completion_ids"].size(1)
         size = size or len(ids)
-        parts = []
-        for some_ids, some_attention in zip(ids.split(size), attention.split(size), strict=True):
-            parts.append(self.value_models[name](some_ids, some_attention))
-        return torch.cat(parts)[:, -batch["completion_ids"].size(1) - 1 : -1]
+        if self.trims:
+            return read_by_length(read, ids, attention, completion, size)
+        groups = zip(ids.split(size), attention.split(size), strict=True)
+        return torch.cat([read(*group, completion) for group in groups])
 
     def value_losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Each value model's loss: its sum over the batch, divided by the mean tokens of a batch.
