@@ -23,12 +23,19 @@ LONGEST = 60
 """Letters of a principle's text in the name of its metric."""
 TYPE = "principle"
 WITHOUT_PREFERENCE = "non_preference_principle"
-SIDES = {"a": "a", "b": "b", "text_a": "a", "text_b": "b"}
+SIDES = {
+    "a": "a",
+    "b": "b",
+    "text_a": "a",
+    "text_b": "b",
+}
 """What an annotator prefers, as principles and as columns of the data write it."""
 RESULTS = "results"
 TRAIN = "070_annotations_train_ap.json"
 VOTES = "041_votes_per_cluster.json"
 PRINCIPLES = "030_distilled_principles_per_cluster.json"
+Annotators = Mapping[str, Mapping[str, Any]]
+"""By id, the description and type of each annotator."""
 
 
 def is_annotated_pairs(value: Any) -> bool:
@@ -73,11 +80,18 @@ def read_icai(
     if undecided:
         log.notes.append(f"{undecided} pairs have no preference, so they are left out")
     if path.name == TRAIN:
-        log.reported |= _own_numbers(path, value["annotators"], metrics)
+        log.reported |= _own_numbers(
+            path,
+            value["annotators"],
+            metrics,
+        )
     return require(log)
 
 
-def _metrics(annotators: Mapping[str, Mapping[str, Any]], default: str) -> dict[str, str]:
+def _metrics(
+    annotators: Annotators,
+    default: str,
+) -> dict[str, str]:
     """By annotator, the name of its metric; texts that begin alike have a part of their id, too."""
     metrics: dict[str, str] = {}
     for key, annotator in annotators.items():
@@ -90,20 +104,23 @@ def _metrics(annotators: Mapping[str, Mapping[str, Any]], default: str) -> dict[
 
 
 def _own_numbers(
-    path: Path, annotators: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, str]
+    path: Path,
+    annotators: Annotators,
+    metrics: Mapping[str, str],
 ) -> dict[str, float]:
     """By metric, the share of votes for the preferred answer, as icai counted them."""
     votes, texts = path.with_name(VOTES), path.with_name(PRINCIPLES)
     if not (votes.is_file() and texts.is_file()):
         return {}
     counts = read_json(votes)
-    keys = {annotator.get("description"): key for key, annotator in annotators.items()}
+    places = {text: place for place, text in read_json(texts).items()}
     numbers = {}
-    for place, text in read_json(texts).items():
-        key = keys.get(text)
-        total = sum(counts[place].values()) if place in counts else 0
-        if key in metrics and total:
-            numbers[metrics[key]] = counts[place]["for"] / total
+    for key, metric in metrics.items():
+        place = places.get(annotators[key].get("description"))
+        votes_by_kind = counts.get(place) or {}
+        total = sum(votes_by_kind.values())
+        if total:
+            numbers[metric] = votes_by_kind["for"] / total
     return numbers
 
 

@@ -9,7 +9,10 @@ pairs and in each subset: the chosen answer has the highest score. The tool's ow
 Version 2 gives its subset of ties one number, which is not a mean of prompts: it is left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import (
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +85,12 @@ def read_pairs(
     for number, record in enumerate(read_file(path)):
         chosen = _number(record.cells["chosen"])
         rejected = _number(record.cells["rejected"])
-        log.add(f"pair {number}", "", _scores(chosen, rejected), {ACCURACY: chosen > rejected})
+        log.add(
+            f"pair {number}",
+            "",
+            _scores(chosen, rejected),
+            {ACCURACY: chosen > rejected},
+        )
     _report_accuracy(log, path)
     return require(log)
 
@@ -107,11 +115,24 @@ def read_outputs(
     for number, row in enumerate(rows):
         item = _item_name(row.get("subset"), row["id"]) if has_ids else f"pair {number}"
         if "scores_chosen" not in row:
-            log.add(item, row.get("prompt"), row.get("text"), {SCORE: row["results"]})
+            log.add(
+                item,
+                row.get("prompt"),
+                row.get("text"),
+                {SCORE: row["results"]},
+            )
             continue
-        scores = _scores(_number(row["scores_chosen"]), _number(row["scores_rejected"]))
+        scores = _scores(
+            _number(row["scores_chosen"]),
+            _number(row["scores_rejected"]),
+        )
         answer = f"{scores}\n{_texts(row.get('text_chosen'), row.get('text_rejected'))}"
-        log.add(item, row.get("prompt"), answer, _accuracy(row.get("subset"), row["results"]))
+        log.add(
+            item,
+            row.get("prompt"),
+            answer,
+            _accuracy(row.get("subset"), row["results"]),
+        )
     _report_accuracy(log, path)
     return require(log)
 
@@ -145,7 +166,12 @@ def read_scores(
             continue
         first, *others = row.get("text") or [row.get("text_chosen"), row.get("text_rejected")]
         item = _item_name(subset, row["id"])
-        log.add(item, _texts(first, *others), "", _accuracy(subset, row["results"]))
+        log.add(
+            item,
+            _texts(first, *others),
+            "",
+            _accuracy(subset, row["results"]),
+        )
     if ties:
         log.notes.append(
             f"{ties} prompts of the subset Ties are left out: RewardBench gives them one number, "

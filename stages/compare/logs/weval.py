@@ -71,7 +71,12 @@ def read_weval(
             unjudged += not result.get("error") and _is_unjudged(result)
             coverage = None if result.get("error") else result.get("avgCoverageExtent")
             answer = answers[prompt].get(model)
-            log.add(prompt, prompts.get(prompt, prompt), answer, {COVERAGE: coverage})
+            log.add(
+                prompt,
+                prompts.get(prompt, prompt),
+                answer,
+                {COVERAGE: coverage},
+            )
         if any(weight != 1 for weight in weights.values()):
             log.notes.append(_about_weights(log, weights))
         if failed:
@@ -87,7 +92,11 @@ def read_weval(
     return logs
 
 
-def _answers(path: Path, value: Mapping[str, Any], prompt: str) -> Mapping[str, Any]:
+def _answers(
+    path: Path,
+    value: Mapping[str, Any],
+    prompt: str,
+) -> Mapping[str, Any]:
     """By model, its answer; in a run's folder they lie in a file for each prompt."""
     answers = (value.get("allFinalAssistantResponses") or {}).get(prompt) or {}
     file = path.with_name("responses") / f"{Path(prompt).name}.json"
@@ -96,7 +105,10 @@ def _answers(path: Path, value: Mapping[str, Any], prompt: str) -> Mapping[str, 
     return answers
 
 
-def _weights(value: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, float]:
+def _weights(
+    value: Mapping[str, Any],
+    scores: Mapping[str, Any],
+) -> dict[str, float]:
     """By prompt, its weight in weval's mean; 1 where the blueprint has none."""
     listed = scores.get(WEIGHTS) or {}
     for prompt in (value.get("config") or {}).get("prompts") or ():
@@ -105,7 +117,10 @@ def _weights(value: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, f
     return {prompt: float(listed.get(prompt, 1)) for prompt in value["promptIds"]}
 
 
-def _about_weights(log: Log, weights: Mapping[str, float]) -> str:
+def _about_weights(
+    log: Log,
+    weights: Mapping[str, float],
+) -> str:
     note = "weval weighs the prompts of this file; here each counts alike"
     values = log.values(COVERAGE)
     total = sum(weights[prompt] for prompt in values)
@@ -121,7 +136,10 @@ def _is_unjudged(result: Mapping[str, Any]) -> bool:
     return bool(points) and not any(is_number(point.get("coverageExtent")) for point in points)
 
 
-def _own_means(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
+def _own_means(
+    path: Path,
+    value: Mapping[str, Any],
+) -> dict[str, Any]:
     """By model, the mean coverage that weval wrote of this run."""
     folder = path.parent.parent if path.name == CORE else path.parent
     if not (folder / SUMMARY).is_file():
