@@ -6,6 +6,7 @@ change the meaning, and the recall of those that change it at 5 % false alarms.
         scale.principles_per_pair=null pipeline.steps.judge_examination=null
     python timings/planted_edits.py measure runs/artifacts/judgements-...  # a folder for each seed
     python timings/planted_edits.py names
+    python timings/planted_edits.py sets FOLDER  # turned.yaml and reworded.yaml, to train under
 
 `write` makes a set in which every wording is a clause of its own: for each dimension the two that
 the constitution `world` has (`train`) and two that the model never read (`held_out`), each with its
@@ -28,7 +29,9 @@ of the edits that keep the meaning above it; `test` is the verdict of the spec d
 Thresholds are those of a seed. Edits share wordings, so intervals resample dimensions (a bootstrap
 of eight).
 
-`names` plants edits into `world` and counts those that the diff gives their right name.
+`names` plants edits into `world` and counts those that the diff gives their right name. `sets`
+writes `world` with both clauses of one dimension turned to their opposites, and reworded to
+sentences that the model never read.
 """
 
 import argparse
@@ -58,6 +61,8 @@ from stages.world.pretraining.principles import LEXICON  # noqa: E402
 TAKEN = {1: "train", 2: "train", 7: "held_out", 8: "held_out"}
 """Sentences of each dimension by their number; the first two are those of the constitution."""
 WORLD = ("1", "2")
+TRAINED = "harm"
+"""The dimension whose clauses `sets` edits."""
 CLIP = 4.0
 FALSE_ALARMS = 0.05
 RESAMPLES = 2000
@@ -72,13 +77,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("do", choices=("write", "measure", "names"))
+    parser.add_argument("do", choices=("write", "measure", "names", "sets"))
     parser.add_argument(
         "paths", type=Path, nargs="*", help="the file to write, or the folders of the judge steps"
     )
     options = parser.parse_args()
     if options.do == "write":
         options.paths[0].write_text(yaml.safe_dump(edits_file(), sort_keys=False))
+    elif options.do == "sets":
+        write_sets(options.paths[0])
     elif options.do == "names":
         print(json.dumps(names_of_edits(), indent=2))
     else:
@@ -296,6 +303,21 @@ def names_of_edits() -> dict[str, dict[str, int]]:
             count["planted"] += 1
             count["named rightly"] += listed == ([expected] if expected else [])
     return counts
+
+
+def write_sets(folder: Path) -> None:
+    """Write the sets of the edits that are measured by training: one that matters, one harmless."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unread = [number for number, name in TAKEN.items() if name == "held_out"]
+    for name in ("turned", "reworded"):
+        content = yaml.safe_load((ROOT / "constitutions" / "world.yaml").read_text())
+        edited = [one for one in content["principles"] if one["dimension"] == TRAINED]
+        for principle, number in zip(edited, unread, strict=True):
+            sides = (principle["opposite"], principle["text"])
+            if name == "reworded":
+                sides = LEXICON[TRAINED].sentences[number - 1]
+            principle["text"], principle["opposite"] = sides
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def swap(world: Constitution, principle: Principle, **fields: Any) -> list[Principle]:

@@ -3,8 +3,9 @@
 In: the runs under the old set and those under the new one, as jobs. Out: for each clause that both
 evaluated, the change of its violations on the same requests and seeds, with Holm's correction.
 
-The clause keeps its measure if a ground truth measures it. Where a judge does, a reworded clause is
-judged in other words in each run, so its change is about the words, too.
+Clauses that are measured by the same values (a ground truth has one for each dimension) are one
+comparison. A clause keeps its measure if a ground truth measures it. Where a judge does, a reworded
+clause is judged in other words in each run, so its change is about the words, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from stages.guards.errors import UserError
 from stages.spec_diff.clauses import Difference
 from stages.statistics.corrections import holm
 from stages.statistics.differences import effects
-from stages.statistics.effect import Effect
+from stages.statistics.effect import Effect, Runs
 
 
 def behaviour(
@@ -29,21 +30,28 @@ def behaviour(
     """
     old, new = _by_seed(old_jobs), _by_seed(new_jobs)
     changes: dict[str, Effect] = {}
+    measures: list[tuple[Runs, Runs]] = []
+    measured_by: dict[str, int] = {}
     for clause in difference.clauses:
         if clause.old and clause.new:
             before = _outcome(old, f"violates {clause.old.id}")
             after = _outcome(new, f"violates {clause.new.id}")
             if before and after:
                 changes |= effects(before, {clause.id: after})
+                if (before, after) not in measures:
+                    measures.append((before, after))
+                measured_by[clause.id] = measures.index((before, after))
     if not changes:
         raise UserError(
             "the two runs evaluated no clause that both sets have",
             where="--trained",
             fix="give runs that end in an `evaluate` step under these sets",
         )
-    adjusted = holm([effect.p for effect in changes.values()])
+    p_of_measure = {place: changes[name].p for name, place in measured_by.items()}
+    adjusted = dict(zip(p_of_measure, holm(list(p_of_measure.values())), strict=True))
     corrected = {}
-    for (name, effect), p in zip(changes.items(), adjusted, strict=True):
+    for name, effect in changes.items():
+        p = adjusted[measured_by[name]]
         corrected[name] = replace(effect, p_adjusted=p, correction="holm")
     return corrected
 

@@ -216,3 +216,18 @@ def test_violations_are_paired_by_request_and_clauses_are_corrected_together(mon
     # McNemar's exact test: 15 changes, all in one direction; two clauses are compared
     assert changes["a"].p == pytest.approx(2 * 0.5**15)
     assert changes["a"].p_adjusted == pytest.approx(4 * 0.5**15)
+
+
+def test_clauses_with_the_same_measure_are_corrected_once(monkeypatch):
+    old = a_set(a=1, b=1, c=1)
+    before = {f"violates {name}": {f"r{n}": 1.0 for n in range(20)} for name in "abc"}
+    fewer = {f"r{n}": float(n >= 10) for n in range(20)}
+    after = {**before, "violates a": fewer, "violates b": fewer}
+    by_variant = {"old": before, "new": after}
+    monkeypatch.setattr(
+        "stages.spec_diff.behaviour.job_results", lambda level, job, _: by_variant[job.variant]
+    )
+    changes = behaviour(*([Job(0, variant, 0)] for variant in by_variant), compare(old, old))
+    # a and b are one comparison, c is the other: two, not three
+    assert changes["a"].p_adjusted == changes["b"].p_adjusted == pytest.approx(4 * 0.5**10)
+    assert changes["c"].p_adjusted == 1

@@ -32,9 +32,9 @@ FORMATS = (
     "lm-eval's samples_*.jsonl, or their folder",
     "TRL's completions_*.parquet, or their folder",
     "verifiers' results.jsonl, or its folder",
-    "RewardBench's scores",
-    "icai's annotated pairs",
-    "weval's result",
+    "RewardBench's outputs or scores, or their folder",
+    "icai's annotated pairs, or the folder of its experiment",
+    "weval's result, or its folder",
 )
 
 
@@ -80,6 +80,14 @@ def _of_folder(
         return [verifiers.read_verifiers(folder / "results.jsonl", name)]
     if files := inspect_ai.log_files(folder):
         return inspect_ai.read_inspect_folder(files, name, folder)
+    if file := weval.result_file(folder):
+        return weval.read_weval(file, name)
+    if file := icai.pair_file(folder):
+        return [icai.read_icai(file, name)]
+    if files := reward_bench.score_files(folder):
+        names = [f"{name} {reward_bench.model_name(file)}".strip() for file in files]
+        several = zip(files, names if len(files) > 1 else [name], strict=True)
+        return [reward_bench.read_any(file, one) for file, one in several]
     return []
 
 
@@ -104,6 +112,8 @@ def _of_file(
         return [trl.read_trl([path], name, path)]
     if {"prompt", "completion", "reward"} <= columns:
         return [verifiers.read_verifiers(path, name)]
+    if {"prompt", "results"} <= columns and {"scores_chosen", "text"} & columns:
+        return [reward_bench.read_outputs(path, name)]
     if {"chosen", "rejected"} == set(columns):
         return [reward_bench.read_pairs(path, name)]
     return []
