@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from typing import Any
 from rich.console import Console
 
 from stages.guards.console import open_console
+from stages.guards.disk import errors_of_writing
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import list_reasons
+from stages.runtime.artifacts import ROWS, list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Unanswered
 from stages.runtime.cost.foreseen import Expense, Foreseen
 from stages.runtime.generation import GROUP, CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
+from stages.runtime.row_files import StoredRows, write_rows
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
 from stages.runtime.tally import Tally
@@ -145,6 +147,15 @@ class Context:
     def release_engines(self) -> None:
         """Free the engines' memory, unless several may stay loaded; training calls this first."""
         self.loop.run(self.engines.make_room())
+
+    def store_rows(self, rows: Iterable[Any], row_type: type) -> StoredRows:
+        """Write the step's rows as they come, for its `Result`; only a batch is in memory.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        with errors_of_writing(self.directory):
+            return write_rows(self.directory / ROWS, rows, row_type)
 
     def count_failure(self, row_id: str, failure: RowFailure) -> None:
         """Count a row that is kept without the answer to a call.
