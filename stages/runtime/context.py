@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
 from stages.runtime.tally import Tally
 
+SHOW_EVERY = 0.1  # seconds between two states of the progress bar
 FEW_FAILURES = 3  # rows that may fail in a step of any size
 
 
@@ -197,11 +199,13 @@ class Context:
         failures = self._failures = Failures(self.step, len(rows), self.max_failed)
         open_rows = 0
         waiting = iter(enumerate(rows))
+        finished = 0
+        shown = 0.0
 
         foreseen = self.tally.foreseen = Foreseen()
 
         async def work() -> None:
-            nonlocal open_rows
+            nonlocal open_rows, finished, shown
             for index, row in waiting:
                 GROUP.set(getattr(row, "pair_id", row.id))
                 before = foreseen.count
@@ -224,7 +228,10 @@ class Context:
                 if foreseen.count > before:
                     open_rows += 1
                     foreseen.rows += 1
-                progress.advance(task)
+                finished += 1
+                if (now := time.monotonic()) > shown + SHOW_EVERY:
+                    shown = now
+                    progress.update(task, completed=finished)
 
         with progress_bar(self.console, "rows", hidden=self.forecast) as progress:
             task = progress.add_task(self.step, total=len(rows), note="")
@@ -234,6 +241,7 @@ class Context:
                     workers = 1 if self.forecast else self.concurrency
                     for _ in range(min(workers, len(rows))):
                         group.create_task(work())
+                progress.update(task, completed=finished)
             except BaseExceptionGroup as errors:  # the first one cancelled the others
                 raise errors.exceptions[0] from None
         if self.forecast:
