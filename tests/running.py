@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,17 @@ class Seeded(ScriptedGenerator):
         return Completion(
             f"{made.text} <{mark}>", made.finish_reason, made.prompt_tokens, made.completion_tokens
         )
+
+
+@dataclass
+class AloneContext:
+    """What a stage that asks no model needs of its context; the rows that it stores are a list."""
+
+    step: str = "a step"
+    seed: int = 0
+
+    def store_rows(self, rows: Iterable[Any], row_type: type) -> list[Any]:
+        return list(rows)
 
 
 def run_steps(

@@ -109,7 +109,7 @@ def measure_reads(store: Path) -> None:
     from stages.runtime.store import CallStore
 
     calls = CallStore(store)
-    keys = [str(row[0], "utf-8") for row in calls._db.execute("SELECT key FROM calls")]
+    keys = [str(row[0], "utf-8") for row in calls._db.connection.execute("SELECT key FROM calls")]
     keys.sort(key=lambda key: key[::-1])  # as calls come: in no order of the file
     for key in keys:
         assert calls.get(key) is not None

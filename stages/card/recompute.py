@@ -286,7 +286,7 @@ def _compare_step(
     try:
         rows: list[Any] = [] if manifest.rows is None else artifact.rows()
         count = len(rows)
-        faults += _compare_rows(rows, result.rows or [], near)
+        faults += _compare_rows(rows, list(result.rows or []), near)
         dropped = {(row.id, row.reason) for row in artifact.dropped()}
         if dropped != {(row.id, mask_values(row.reason)) for row in result.dropped}:
             faults.append("other rows were dropped")

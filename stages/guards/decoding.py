@@ -9,6 +9,7 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from stages.guards.errors import UserError
@@ -42,6 +43,8 @@ OTHER_FILES = {
     b"<html": "a web page",
 }
 """First bytes of files that people take for records, and what they are."""
+FIRST = 200
+"""Characters in which NUL characters are counted."""
 MOST_NULS = 0.1
 """More NUL characters than this are no text."""
 
@@ -113,16 +116,7 @@ def decode(data: bytes, where: str) -> str:
     Raises:
         UserError: the bytes are not UTF-8, nor UTF-16 or UTF-32 with a mark.
     """
-    for magic, kind in OTHER_FILES.items():
-        if data.startswith(magic):
-            raise UserError(
-                f"it is {kind}, not text", where=where, fix="unpack or export the records first"
-            )
-    encoding = "utf-8"
-    for mark, name in MARKS:
-        if data.startswith(mark):
-            encoding = name
-            break
+    encoding = _encoding_of(data, where)
     if encoding == "utf-8":
         data = data.removeprefix(codecs.BOM_UTF8)
     elif len(data) == 2:
@@ -131,17 +125,83 @@ def decode(data: bytes, where: str) -> str:
         text = data.decode(encoding, "surrogatepass")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"not UTF-8 text (byte {error.start}: {data[error.start]:#04x}), probably Latin-1 or "
-            "Windows-1252",
-            where=f"{where}:{line}",
-            fix=f"save the file as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {where}",
-        ) from None
-    start = text[:200]
+        raise _not_utf8(error.start, data[error.start], line, where) from None
+    _refuse_nuls(text[:FIRST], where)
+    return text
+
+
+class TextLines:
+    """The lines of a text file without their breaks, decoded one at a time when they are iterated.
+
+    Args:
+        data: the content of the file, of which no further copy is held where it is UTF-8.
+        where: what messages call the file.
+
+    Raises:
+        UserError: as `decode`.
+    """
+
+    def __init__(self, data: bytes, where: str):
+        self.where = where
+        self._data = data
+        self._start = 0
+        if _encoding_of(data, where) != "utf-8":
+            self._data = decode(data, where).encode("utf-8", "surrogatepass")
+        elif data.startswith(codecs.BOM_UTF8):
+            self._start = len(codecs.BOM_UTF8)
+        first = ""
+        for line in self:
+            if len(first) < FIRST:
+                first += f"{line}\n"
+        _refuse_nuls(first[:FIRST], where)
+
+    def __iter__(self) -> Iterator[str]:
+        stream = io.BytesIO(self._data)
+        place = stream.seek(self._start)
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield line.removesuffix(b"\n").decode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                byte = place - self._start + error.start
+                raise _not_utf8(byte, line[error.start], number, self.where) from None
+            place += len(line)
+
+    def text(self) -> str:
+        """Return all lines as one text."""
+        return decode(self._data, self.where)
+
+
+def _encoding_of(data: bytes, where: str) -> str:
+    """Return the encoding that a file's byte-order mark names; UTF-8 without one.
+
+    Raises:
+        UserError: it is a file of another kind.
+    """
+    for magic, kind in OTHER_FILES.items():
+        if data.startswith(magic):
+            raise UserError(
+                f"it is {kind}, not text", where=where, fix="unpack or export the records first"
+            )
+    return next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+
+
+def _not_utf8(byte: int, value: int, line: int, where: str) -> UserError:
+    return UserError(
+        f"not UTF-8 text (byte {byte}: {value:#04x}), probably Latin-1 or Windows-1252",
+        where=f"{where}:{line}",
+        fix=f"save the file as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {where}",
+    )
+
+
+def _refuse_nuls(start: str, where: str) -> None:
+    """Refuse text whose first characters are those of a binary file.
+
+    Raises:
+        UserError: many of them are NUL.
+    """
     if start.count("\x00") > MOST_NULS * len(start):
         raise UserError(
             "the text holds NUL characters: it is binary, or UTF-16 without a byte-order mark",
             where=where,
             fix=f"save the file as UTF-8: iconv -f UTF-16LE -t UTF-8 {where}",
         )
-    return text

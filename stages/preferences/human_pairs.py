@@ -21,7 +21,8 @@ Of several ranked answers the best and the worst make a pair (`pairing`). Left o
 preference (`human_answers` reads scores).
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,22 +64,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: the source cannot be read, lacks a column, or holds no usable pair.
     """
-    rows, dropped, reading = read_rows(config)
-    selected = take_part(rows, config, context.seed)
-    if not selected:
+    dropped: list[Dropped] = []
+    reading = Reading()
+    counts = PairCounts()
+    rows = take_part(_each_pair(config, dropped, reading), config, context.seed)
+    stored = context.store_rows(counts.each(rows), Pair)
+    if not stored:
         raise _no_pair(config, dropped)
-    prompts = {row.prompt_id for row in selected}
-    return Result(
-        rows=selected,
-        row_type=Pair,
-        dropped=dropped,
-        metrics={
-            "prompts": len(prompts),
-            "longer_chosen": _longer_chosen(selected),
-            "principles": _count_principles(selected),
-            "reading": reading.as_metrics(config.source),
-        },
-    )
+    metrics = {**counts.as_metrics(), "reading": reading.as_metrics(config.source)}
+    return Result(rows=stored, row_type=Pair, dropped=dropped, metrics=metrics)
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -95,22 +89,10 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list
     Raises:
         UserError: as `run`, but for a source without a pair.
     """
-    rows: dict[str, Pair] = {}
-    dropped = []
+    dropped: list[Dropped] = []
     reading = Reading()
-    for outcome in read_pairs(config, read_records(config, most), reading):
-        pair = outcome.pair
-        reason = _reason(pair, config, rows) if pair else outcome.reason
-        if pair is None or reason:
-            location = without_folder(outcome.location, config)
-            dropped.append(Dropped(id=location, reason=reason, detail=outcome.detail))
-            continue
-        rows[pair.id] = pair
-        reading.count_turns(pair.prompt)
-        if not reading.example:
-            sides = (pair.chosen, pair.rejected)
-            reading.example = example_pair(pair.prompt, *sides, pair.principles)
-    return list(rows.values()), dropped, reading
+    rows = list(_each_pair(config, dropped, reading, most))
+    return rows, dropped, reading
 
 
 STAGE = Stage(
@@ -125,11 +107,31 @@ STAGE = Stage(
 )
 
 
-def _reason(pair: Pair, config: Config, rows: dict[str, Pair]) -> str:
+def _each_pair(
+    config: Config, dropped: list[Dropped], reading: Reading, most: int | None = None
+) -> Iterator[Pair]:
+    """Yield the pairs of the source; drop and count as they pass."""
+    seen: set[str] = set()
+    for outcome in read_pairs(config, read_records(config, most), reading):
+        pair = outcome.pair
+        reason = _reason(pair, config, seen) if pair else outcome.reason
+        if pair is None or reason:
+            location = without_folder(outcome.location, config)
+            dropped.append(Dropped(id=location, reason=reason, detail=outcome.detail))
+            continue
+        seen.add(pair.id)
+        reading.count_turns(pair.prompt)
+        if not reading.example:
+            sides = (pair.chosen, pair.rejected)
+            reading.example = example_pair(pair.prompt, *sides, pair.principles)
+        yield pair
+
+
+def _reason(pair: Pair, config: Config, seen: set[str]) -> str:
     """Return why a pair is dropped; "" if it is kept."""
     if not in_share(pair.prompt, config.share):
         return OTHER_SHARE
-    return "duplicate" if pair.id in rows else ""
+    return "duplicate" if pair.id in seen else ""
 
 
 def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:
@@ -141,27 +143,55 @@ def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:
     )
 
 
-def _count_principles(pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
-    """Return, for each principle, how many pairs people judged under it, and `longer_chosen`."""
-    groups: dict[str, list[Pair]] = {}
-    for row in pairs:
-        for name in row.principles:
-            groups.setdefault(name, []).append(row)
-    counts: dict[str, dict[str, Any]] = {}
-    for name, group in groups.items():
-        counts[name] = {"pairs": len(group), "longer_chosen": _longer_chosen(group)}
-    return counts
+@dataclass
+class LengthCounts:
+    """How often the chosen answer is the longer one."""
+
+    pairs: int = 0
+    longer: float = 0.0
+    """Pairs whose chosen answer has more characters; ties count half."""
+
+    def add(self, pair: Pair) -> None:
+        """Count a pair."""
+        self.pairs += 1
+        if len(pair.chosen) == len(pair.rejected):
+            self.longer += 0.5
+        elif len(pair.chosen) > len(pair.rejected):
+            self.longer += 1
+
+    @property
+    def share(self) -> float:
+        """The accuracy that length alone would reach."""
+        return round(self.longer / self.pairs, 4)
 
 
-def _longer_chosen(pairs: Sequence[Pair]) -> float:
-    """Return the fraction of pairs whose chosen answer has more characters; ties count half.
+@dataclass
+class PairCounts:
+    """What is counted of pairs while they are written."""
 
-    It is the accuracy that length alone would reach.
-    """
-    score = 0.0
-    for row in pairs:
-        if len(row.chosen) == len(row.rejected):
-            score += 0.5
-        elif len(row.chosen) > len(row.rejected):
-            score += 1
-    return round(score / len(pairs), 4)
+    prompts: set[str] = field(default_factory=set)
+    lengths: LengthCounts = field(default_factory=LengthCounts)
+    by_principle: defaultdict[str, LengthCounts] = field(
+        default_factory=lambda: defaultdict(LengthCounts)
+    )
+    """Of the pairs that people judged under it."""
+
+    def each(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """Yield the pairs, and count them."""
+        for pair in pairs:
+            self.prompts.add(pair.prompt_id)
+            self.lengths.add(pair)
+            for name in pair.principles:
+                self.by_principle[name].add(pair)
+            yield pair
+
+    def as_metrics(self) -> dict[str, Any]:
+        """Return the numbers of at least one pair as plain data."""
+        principles = {}
+        for name, counts in self.by_principle.items():
+            principles[name] = {"pairs": counts.pairs, "longer_chosen": counts.share}
+        return {
+            "prompts": len(self.prompts),
+            "longer_chosen": self.lengths.share,
+            "principles": principles,
+        }

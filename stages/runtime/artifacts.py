@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.guards.disk import errors_of_writing, flush, remove, write_atomically
 from stages.guards.errors import UserError
-from stages.guards.secrets import mask, mask_values
+from stages.guards.secrets import mask_values
 from stages.guards.text import replace_surrogates
 from stages.runtime.manifest import (
     MANIFEST,
@@ -30,19 +30,22 @@ from stages.runtime.manifest import (
 )
 from stages.runtime.models import Model, changed_model, find_model
 from stages.runtime.row_files import (
+    DROPPED,
     Columns,
     DamagedArtifact,
+    StoredRows,
     count_rows,
     each_row,
     hash_rows,
     read_rows,
     row_type_of,
+    write_dropped,
     write_rows,
 )
 from stages.runtime.rows import Dropped
 
 R = TypeVar("R")
-ROWS, DROPPED, MODEL = "rows.parquet", "dropped.parquet", "model"
+ROWS, MODEL = "rows.parquet", "model"
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ class Result:
     A model is saved under `context.directory / "model"`, and other files beside it.
     """
 
-    rows: list[Any] | None = None
-    """The rows, in input order; None for a stage that makes no rows."""
+    rows: list[Any] | StoredRows | None = None
+    """The rows, in input order; None for a stage that makes no rows. Where there may be a million,
+    `Context.store_rows` writes them as they come.
+    """
     row_type: type | None = None
     """The type of all rows."""
     dropped: list[Dropped] = field(default_factory=list)
@@ -356,7 +361,8 @@ def finish_artifact(
     """
     counts: Counter[str] = Counter()
     with errors_of_writing(folder):
-        if result.rows is not None and result.row_type is not None:
+        is_written = isinstance(result.rows, StoredRows) and result.rows.path == folder / ROWS
+        if result.rows is not None and result.row_type is not None and not is_written:
             write_rows(folder / ROWS, result.rows, result.row_type)
         if result.dropped:
             counts = write_dropped(folder, result.dropped)
@@ -382,19 +388,3 @@ def finish_artifact(
     artifact = Artifact(step, folder)
     vars(artifact)["manifest"] = manifest
     return artifact
-
-
-def write_dropped(folder: Path, dropped: Iterable[Dropped]) -> Counter[str]:
-    """Write dropped rows beside an artifact's rows; what servers repeat of secrets is masked.
-
-    Returns:
-        How often each reason occurs.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
-    """
-    shown = lru_cache(maxsize=1024)(mask)
-    masked = [replace(row, reason=shown(row.reason), detail=shown(row.detail)) for row in dropped]
-    with errors_of_writing(folder):
-        write_rows(folder / DROPPED, masked, Dropped)
-    return Counter(row.reason for row in masked)

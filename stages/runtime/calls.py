@@ -28,6 +28,7 @@ from stages.runtime.generation import (
     Sampling,
     as_choice,
     as_completion,
+    read_completion,
 )
 from stages.runtime.generator_registry import (
     Answerer,
@@ -41,7 +42,7 @@ from stages.runtime.generator_registry import (
 from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.store import CallStore, call_key
+from stages.runtime.store import CallStore, as_key_json, join_key
 from stages.runtime.tally import Tally
 
 STAND_IN = "word "
@@ -231,6 +232,13 @@ class RememberedGenerator:
         self.model = model
         self.tally = tally
         self.forecast = forecast
+        self._shared_parts = {
+            "model": as_key_json(model.content),
+            "generator": as_key_json(self.answerer.answer_options),
+        }
+        """Of every call's key, as JSON."""
+        self._sampling: tuple[Sampling | None, str] = (None, "")
+        """The sampling of the last call, as it is and as JSON."""
 
     @cached_property
     def prices(self) -> Prices | None:
@@ -276,10 +284,11 @@ class RememberedGenerator:
                 off into the completion's `thoughts`.
         """
         parts = {"prefix": prefix} if prefix else {}
-        key = self._key(
-            verb="complete", messages=list(messages), sampling=vars(sampling), seed=seed, **parts
-        )
-        completion = await self._recall(key, as_completion)
+        if self._sampling[0] is not sampling:
+            self._sampling = (sampling, as_key_json(vars(sampling)))
+        shared = self._shared_parts | {"sampling": self._sampling[1]}
+        key = _key(shared, verb="complete", messages=list(messages), seed=seed, **parts)
+        completion = await self._recall(key, read_completion)
         if completion is None and self.forecast:
             return self._foresee_text(messages, sampling)
         if completion is None:
@@ -310,9 +319,10 @@ class RememberedGenerator:
         if self.forecast:
             check_choice(self.answerer.name, self.model, options)
         parts = {"repeat": repeat} if repeat else {}
-        key = self._key(verb="choose", messages=list(messages), options=list(options), **parts)
+        shared = self._shared_parts
+        key = _key(shared, verb="choose", messages=list(messages), options=list(options), **parts)
         check = partial(as_choice, options=len(options))
-        choice = await self._recall(key, check)
+        choice = await self._recall(key, lambda text: check(json.loads(text)))
         if choice is None and self.forecast:
             self._foresee(messages, 1, is_text=False)
             return Choice([-math.log(len(options))] * len(options))
@@ -337,12 +347,9 @@ class RememberedGenerator:
             self.tally.failed += 1
             raise CallFailed("an answer that cannot be used", str(error)) from None
 
-    def _key(self, **parts: Any) -> str:
-        return call_key(model=self.model.content, generator=self.answerer.answer_options, **parts)
-
-    async def _recall(self, key: str, check: Callable[[Any], T]) -> T | None:
+    async def _recall(self, key: str, read: Callable[[str], T]) -> T | None:
         """Return the stored answer, or None if the call is to be sent."""
-        answer = await self.store.get_soon(key, lambda text: check(json.loads(text)))
+        answer = await self.store.get_soon(key, read)
         if answer is not None:
             self.tally.stored += 1
         return answer
@@ -377,3 +384,8 @@ class RememberedGenerator:
             raise Unanswered
         read = estimate_tokens(messages, read_tokenizer(self.model.path))
         foreseen.add(self.prices, read, most, is_text)
+
+
+def _key(shared: Mapping[str, str], **parts: Any) -> str:
+    """Return the key of a call, some of whose parts are JSON already."""
+    return join_key({**shared, **{name: as_key_json(part) for name, part in parts.items()}})

@@ -2,8 +2,9 @@
 
 import asyncio
 import math
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,20 @@ from typing import Any
 from rich.console import Console
 
 from stages.guards.console import open_console
+from stages.guards.disk import errors_of_writing
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import list_reasons
+from stages.runtime.artifacts import ROWS, list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Unanswered
 from stages.runtime.cost.foreseen import Expense, Foreseen
 from stages.runtime.generation import GROUP, CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
+from stages.runtime.row_files import StoredRows, write_rows
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
 from stages.runtime.tally import Tally
 
+SHOW_EVERY = 0.1  # seconds between two states of the progress bar
 FEW_FAILURES = 3  # rows that may fail in a step of any size
 
 
@@ -146,6 +150,15 @@ class Context:
         """Free the engines' memory, unless several may stay loaded; training calls this first."""
         self.loop.run(self.engines.make_room())
 
+    def store_rows(self, rows: Iterable[Any], row_type: type) -> StoredRows:
+        """Write the step's rows as they come, for its `Result`; only a batch is in memory.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        with errors_of_writing(self.directory):
+            return write_rows(self.directory / ROWS, rows, row_type)
+
     def count_failure(self, row_id: str, failure: RowFailure) -> None:
         """Count a row that is kept without the answer to a call.
 
@@ -186,11 +199,13 @@ class Context:
         failures = self._failures = Failures(self.step, len(rows), self.max_failed)
         open_rows = 0
         waiting = iter(enumerate(rows))
+        finished = 0
+        shown = 0.0
 
         foreseen = self.tally.foreseen = Foreseen()
 
         async def work() -> None:
-            nonlocal open_rows
+            nonlocal open_rows, finished, shown
             for index, row in waiting:
                 GROUP.set(getattr(row, "pair_id", row.id))
                 before = foreseen.count
@@ -213,7 +228,10 @@ class Context:
                 if foreseen.count > before:
                     open_rows += 1
                     foreseen.rows += 1
-                progress.advance(task)
+                finished += 1
+                if (now := time.monotonic()) > shown + SHOW_EVERY:
+                    shown = now
+                    progress.update(task, completed=finished)
 
         with progress_bar(self.console, "rows", hidden=self.forecast) as progress:
             task = progress.add_task(self.step, total=len(rows), note="")
@@ -223,6 +241,7 @@ class Context:
                     workers = 1 if self.forecast else self.concurrency
                     for _ in range(min(workers, len(rows))):
                         group.create_task(work())
+                progress.update(task, completed=finished)
             except BaseExceptionGroup as errors:  # the first one cancelled the others
                 raise errors.exceptions[0] from None
         if self.forecast:

@@ -4,11 +4,13 @@ The generators themselves are in `stages.generators`, above this room; `generato
 them by name.
 """
 
+import json
 import math
 import re
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import (
@@ -131,14 +133,12 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
         marks: the pairs that count; case does not matter.
         is_cut_off: the text ended at max_tokens, so its last thoughts may lack their closing mark.
     """
-    pair_of: dict[str, int] = {}
-    for number, pair in enumerate(marks):
-        for mark in pair:
-            pair_of[mark.lower()] = number
-    if not pair_of:
-        return "", text
+    pair_of = _pairs_by_mark(tuple(map(tuple, marks)))
     lowered = text.lower()
-    if not any(mark in lowered for mark in pair_of):
+    for mark in pair_of:
+        if mark in lowered:
+            break
+    else:
         return "", text
     names = "|".join(re.escape(mark) for mark in sorted(pair_of, key=len, reverse=True))
     thoughts: list[str] = []
@@ -180,6 +180,16 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
     return "\n\n".join(part for part in parts if part), "".join(answer).strip()
 
 
+@lru_cache
+def _pairs_by_mark(marks: tuple[tuple[str, ...], ...]) -> dict[str, int]:
+    """Return the number of the pair that each mark belongs to."""
+    pair_of: dict[str, int] = {}
+    for number, pair in enumerate(marks):
+        for mark in pair:
+            pair_of[mark.lower()] = number
+    return pair_of
+
+
 @dataclass(frozen=True)
 class Choice:
     """How likely each option is as the assistant's first token."""
@@ -212,6 +222,18 @@ def as_completion(value: Any) -> Completion:
         ValueError: it is no answer; the message says why.
     """
     return _checked(_COMPLETION, value)
+
+
+def read_completion(text: str) -> Completion:
+    """Return the answer that a JSON text holds, as `as_completion` does.
+
+    Raises:
+        ValueError: it holds no answer.
+    """
+    try:
+        return _COMPLETION.validate_json(text)
+    except ValidationError:  # also for half of a character, which is replaced
+        return as_completion(json.loads(text))
 
 
 def as_choice(value: Any, options: int | None = None) -> Choice:

@@ -4,23 +4,29 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.guards.disk import errors_of_writing
 from stages.guards.errors import UserError
+from stages.guards.secrets import mask
 from stages.guards.text import replace_surrogates
-from stages.runtime.rows import ROW_TYPES, Message
+from stages.runtime.rows import ROW_TYPES, Dropped, Message
 
 R = TypeVar("R")
 Columns = Mapping[type, tuple[str, ...]]
 """By type of row, the columns that are read; of other types all."""
 
+DROPPED = "dropped.parquet"
 BATCH = 10_000
 """Rows that are in memory as columns, too."""
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -51,12 +57,53 @@ class Unread:
     __getattr__ = __getitem__ = __contains__ = __add__ = __radd__ = __float__ = _refuse
 
 
-def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
-    """Write `rows` as parquet, a batch at a time. Equal rows give equal bytes."""
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows that are in their file already, and not in memory."""
+
+    path: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        return each_row(self.path)
+
+
+def write_rows(path: Path, rows: Iterable[Any], row_type: type) -> StoredRows:
+    """Write `rows` as parquet, a batch at a time as they come. Equal rows give equal bytes."""
     schema = _schema_of(row_type)
+    count = 0
+    remaining = iter(rows)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for start in range(0, len(rows), BATCH):
-            writer.write_batch(_as_batch(rows[start : start + BATCH], schema))
+        while batch := list(islice(remaining, BATCH)):
+            writer.write_batch(_as_batch(batch, schema))
+            count += len(batch)
+    return StoredRows(path, count)
+
+
+def write_dropped(folder: Path, dropped: Iterable[Dropped]) -> Counter[str]:
+    """Write dropped rows beside an artifact's rows; what servers repeat of secrets is masked.
+
+    Returns:
+        How often each reason occurs.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    shown = lru_cache(maxsize=1024)(mask)
+    counts: Counter[str] = Counter()
+
+    def mask_each() -> Iterator[Dropped]:
+        for row in dropped:
+            masked = replace(row, reason=shown(row.reason), detail=shown(row.detail))
+            counts[masked.reason] += 1
+            yield masked
+
+    with errors_of_writing(folder):
+        write_rows(folder / DROPPED, mask_each(), Dropped)
+    return counts
 
 
 def _as_batch(rows: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:

@@ -32,14 +32,24 @@ text.
 """
 
 
+as_plain_json = json.JSONEncoder(ensure_ascii=False).encode
+as_key_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+"""Returns a part of a call's key as `join_key` takes it."""
+
+
 def call_key(**parts: Any) -> str:
     """Return the SHA-256 of the canonical JSON of what decides an answer.
 
     Args:
         parts: model content, messages, sampling, seed, options.
     """
-    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(_encode(canonical)).hexdigest()
+    return join_key({name: as_key_json(value) for name, value in parts.items()})
+
+
+def join_key(parts: Mapping[str, str]) -> str:
+    """Return `call_key` of parts that are JSON already, since many calls share some of them."""
+    canonical = ", ".join([f'"{name}": {parts[name]}' for name in sorted(parts)])
+    return hashlib.sha256(_encode(f"{{{canonical}}}")).hexdigest()
 
 
 def as_json(value: Any) -> str:
@@ -69,7 +79,7 @@ def derive_seed(*parts: Any) -> int:
     Args:
         parts: run seed, row id, purpose, index.
     """
-    digest = hashlib.sha256(_encode(json.dumps(parts, ensure_ascii=False))).digest()
+    digest = hashlib.sha256(_encode(as_plain_json(parts))).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 

@@ -4,7 +4,7 @@ In: records and their form. Out: one `Answer` for each text, or the reason why t
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -150,7 +150,7 @@ def _has_score(item: Any, name: str) -> bool:
     return _score_of(item, (name,)) is not None
 
 
-def has_score(records: Sequence[Record], form: Form, name: str) -> bool:
+def has_score(records: Iterable[Record], form: Form, name: str) -> bool:
     """Whether any record, or any answer in its list, has a score of this name."""
     if not form.answers:
         return any(name in record.cells for record in records)

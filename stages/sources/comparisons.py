@@ -4,8 +4,9 @@ In: records and their form. Out: prompt, chosen and rejected answer of each reco
 why it makes no pair.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from math import isfinite
 from typing import Any
 
@@ -17,7 +18,7 @@ from stages.sources.cells import NotStructured, is_empty, parse_structured
 from stages.sources.conversations import ASSISTANTS, PLAIN, Style, find_style, read_messages
 from stages.sources.forms import Form
 from stages.sources.reading import Reading
-from stages.sources.records import Record, missing_column
+from stages.sources.records import Record, Records, missing_column
 from stages.sources.sides import (
     Side,
     Sides,
@@ -56,7 +57,7 @@ class Columns:
 
 
 def read_comparisons(
-    records: Sequence[Record], form: Form, sides: Sides, reading: Reading, where: str
+    records: Records, form: Form, sides: Sides, reading: Reading, where: str
 ) -> Iterator[Comparison | Missing]:
     """Yield the comparison of every record, in their order.
 
@@ -67,16 +68,17 @@ def read_comparisons(
     needed = [*form.prompt, form.first, form.second, form.first_safe, form.second_safe]
     needed += [*form.better, *(form.scores or ())]
     needed = [name for name in needed if name]
-    usable = [record for record in records if not missing_column(record, needed)]
-    verdicts = dict(zip(map(id, usable), _verdicts(usable, form, reading), strict=True))
+    usable = Records(lambda: (one for one in records if not missing_column(one, needed)))
+    verdicts = iter(_verdicts(usable, form, reading))
     columns = _examine(usable, form, sides, reading, where)
     for record in records:
         fault = missing_column(record, needed)
         if fault:
             yield Missing(record.location, fault)
             continue
+        verdict = next(verdicts)
         try:
-            comparison = _read(record, form, columns, verdicts[id(record)])
+            comparison = _read(record, form, columns, verdict)
         except Drop as drop:
             yield Missing(record.location, drop.reason, drop.detail)
             continue
@@ -84,15 +86,13 @@ def read_comparisons(
         yield comparison
 
 
-def _examine(
-    records: Sequence[Record], form: Form, option: Sides, reading: Reading, where: str
-) -> Columns:
+def _examine(records: Records, form: Form, option: Sides, reading: Reading, where: str) -> Columns:
     """Decide once for each column how its cells are read."""
-    sides = [record.value(name) for record in records for name in (form.first, form.second)]
+    sides = (record.value(name) for record in records for name in (form.first, form.second))
     side_style = find_style(sides) if not form.prompt else PLAIN
     if not form.prompt:
         return Columns(sides=side_style)
-    prompt_style = find_style([prompt_cell(record, form.prompt) for record in records])
+    prompt_style = find_style(prompt_cell(record, form.prompt) for record in records)
 
     def texts() -> Iterator[tuple[str, Any, list[Message], str]]:
         for record in records:
@@ -118,13 +118,13 @@ def _cell_form(record: Record, form: Form, columns: Columns) -> str:
     return read_messages(value, columns.sides)[1]
 
 
-def _verdicts(records: Sequence[Record], form: Form, reading: Reading) -> list[Verdict]:
+def _verdicts(records: Records, form: Form, reading: Reading) -> Iterable[Verdict]:
     if form.scores:
         return [_compare_scores(record, form.scores) for record in records]
     if form.one_hot:
         return [_read_one_hot(record, form.one_hot) for record in records]
     if not form.better:
-        return ["first"] * len(records)
+        return repeat("first")
     (column,) = form.better
     named = _by_content(records, form, column)
     if named is not None:
@@ -141,7 +141,7 @@ def _verdicts(records: Sequence[Record], form: Form, reading: Reading) -> list[V
     return verdicts
 
 
-def _by_content(records: Sequence[Record], form: Form, column: str) -> list[Verdict] | None:
+def _by_content(records: Records, form: Form, column: str) -> list[Verdict] | None:
     """Return the preferred sides where all cells repeat a side's text, or name a side's model.
 
     Returns:
@@ -149,21 +149,23 @@ def _by_content(records: Sequence[Record], form: Form, column: str) -> list[Verd
     """
     for first, second in ((form.first, form.second), *MODEL_COLUMNS):
         verdicts: list[Verdict] = []
-        odd: list[Record] = []
+        odd = 0
+        first_odd: Record | None = None
         for record in records:
             verdict = _named_side(record.value(column), record.value(first), record.value(second))
             verdicts.append(verdict or "none")
             if verdict is None:
-                odd.append(record)
+                odd += 1
+                first_odd = first_odd or record
         decided = sum(verdict in ("first", "second") for verdict in verdicts)
         if decided and not odd:
             return verdicts
-        if decided > len(records) / 2:
+        if decided > len(verdicts) / 2 and first_odd:
             raise UserError(
-                f"{odd[0].value(column)!r} in `{column}` is neither `{first}` nor `{second}`, one "
-                "of which the other records name",
-                where=odd[0].location,
-                fix=f"name another column as `better`, or correct the cell ({len(odd)} such)",
+                f"{first_odd.value(column)!r} in `{column}` is neither `{first}` nor `{second}`, "
+                "one of which the other records name",
+                where=first_odd.location,
+                fix=f"name another column as `better`, or correct the cell ({odd} such)",
             )
     return None
 

@@ -6,9 +6,9 @@ tool's, an image, an unknown role) is no reason to drop a row as long as nobody 
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, Literal
 
 from stages.guards.errors import UserError
@@ -71,10 +71,10 @@ class Style:
 PLAIN = Style()
 
 
-def find_style(values: Sequence[Any]) -> Style:
+def find_style(values: Iterable[Any]) -> Style:
     """Return what holds for all cells of a column, so that no cell is read in a way of its own."""
-    texts = [value for value in values if isinstance(value, str) and value.strip()]
-    examined = texts[:EXAMINED]
+    texts = (value for value in values if isinstance(value, str) and value.strip())
+    examined = list(islice(texts, EXAMINED))
     others = [text for text in examined if not has_answer(read_transcript(text))]
     paragraphs = len(examined) - len(others)
     lines = sum(has_answer(read_transcript(text, by_line=True)) for text in others)
@@ -83,7 +83,7 @@ def find_style(values: Sequence[Any]) -> Style:
     return Style(
         by_line or bool(assistant),
         assistant,
-        bool(texts) and all(_is_list_of_one(text) for text in texts),
+        bool(examined) and all(map(_is_list_of_one, chain(examined, texts))),
     )
 
 

@@ -1,12 +1,14 @@
 """Records of JSON text: one a line, a list, a stream of objects, or an object around a list.
 
-In: the text of a file. Out: records with the line, or the number, of each.
+In: the text of a file, or its lines. Out: records with the line, or the number, of each.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from stages.guards.decoding import TextLines
 from stages.guards.errors import UserError
 from stages.guards.files import single_keys
 
@@ -28,21 +30,39 @@ WRAPPERS = (
 """Keys under which a single object holds the list of its records."""
 
 
-def read_lines(text: str, where: str) -> list[Numbered]:
+@dataclass(frozen=True)
+class JsonLines:
+    """The records of JSON lines without a fault, parsed whenever they are iterated."""
+
+    lines: TextLines
+
+    def __iter__(self) -> Iterator[Numbered]:
+        return _parse_lines(self.lines)
+
+
+def read_lines(lines: TextLines) -> Iterable[Numbered]:
     """Return the records of a .jsonl file; one that holds a single JSON list is read as .json.
+
+    Every line is parsed here, and again when the records are iterated: they need not fit in memory.
 
     Raises:
         UserError: a broken line, or none that is an object or a text.
     """
+    first: list[Numbered] = []
+    single = True
     try:
-        values = list(_parse_lines(text, where))
+        for numbered in _parse_lines(lines):
+            single = not first
+            if not first or (no_record(first[0][1]) and not no_record(numbered[1])):
+                first = [numbered]
     except UserError as broken:
-        return _read_otherwise(text, where, broken)
-    if len(values) == 1 and isinstance(values[0][1], list):
-        value = values[0][1]
+        return _read_otherwise(lines.text(), lines.where, broken)
+    if first and single and isinstance(first[0][1], list):
+        value = first[0][1]
         if all(isinstance(item, (dict, str)) for item in value):
-            return _check(_unfold(value, where), where)
-    return _check(values, where)
+            return _check(_unfold(value, lines.where), lines.where)
+    _check(first, lines.where)
+    return JsonLines(lines)
 
 
 def read_whole(text: str, where: str) -> list[Numbered]:
@@ -66,9 +86,9 @@ def read_whole(text: str, where: str) -> list[Numbered]:
     return _check(_unfold(value, where), where)
 
 
-def _parse_lines(text: str, where: str) -> Iterator[Numbered]:
-    # JSON texts may hold U+2028, at which splitlines() cuts.
-    for number, line in enumerate(text.split("\n"), start=1):
+def _parse_lines(lines: TextLines) -> Iterator[Numbered]:
+    where = lines.where
+    for number, line in enumerate(lines, start=1):
         line = line.removeprefix("\ufeff")  # files that were joined
         if not line.strip():
             continue

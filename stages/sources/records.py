@@ -1,20 +1,24 @@
 """Records of files and Hub datasets: jsonl, json, csv, tsv and parquet, plain or compressed.
 
-In: a path or a dataset's name. Out: `Record`s, one after another, with all their cells.
+In: a path or a dataset's name. Out: `Record`s, one after another, with all their cells. Those of
+JSON lines, parquet files and datasets are parsed whenever they are iterated: they are never all in
+memory.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.guards.decoding import COMPRESSED, decode, decompress
+from stages.guards.decoding import COMPRESSED, TextLines, decode, decompress
 from stages.guards.errors import UserError, did_you_mean
 from stages.guards.files import open_file, read_bytes
 from stages.guards.text import is_visible, replace_surrogates
-from stages.sources.json_records import no_record, read_lines, read_whole
+from stages.sources.json_records import Numbered, no_record, read_lines, read_whole
 from stages.sources.parquet_records import PARQUET, read_parquet
-from stages.sources.table_records import SEPARATORS, read_table
+from stages.sources.table_records import SEPARATORS, Row, read_table
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 ALIASES = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
@@ -42,6 +46,38 @@ class Record(NamedTuple):
         return self.cells.get(column, "") if column else ""
 
 
+class Records:
+    """The records of a source. Their number and their columns are counted once.
+
+    Args:
+        read: begins to read them from the first one, with the same records each time.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[Record]]):
+        self._read = read
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return self._facts[0]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, in the order in which records bring them."""
+        return list(self._facts[1])
+
+    @cached_property
+    def _facts(self) -> tuple[int, dict[str, None]]:
+        count = 0
+        names: dict[str, None] = {}
+        for record in self:
+            count += 1
+            for name in record.cells:
+                names.setdefault(name)
+        return count, names
+
+
 def file_hash(name: str) -> str:
     """Return the first 16 hex digits of the SHA-256 of a file's bytes.
 
@@ -54,6 +90,15 @@ def file_hash(name: str) -> str:
 
 def read_file(path: Path) -> Iterator[Record]:
     """Yield every record of a file.
+
+    Raises:
+        UserError: as `open_records`.
+    """
+    yield from open_records(path)()
+
+
+def open_records(path: Path) -> Callable[[], Iterator[Record]]:
+    """Read a file once; return what yields its records, as often as it is called.
 
     Raises:
         UserError: it cannot be opened, a broken line, no record in it, text of an unknown encoding,
@@ -69,21 +114,41 @@ def read_file(path: Path) -> Iterator[Record]:
             where=str(path),
             fix=f"give {', '.join(SUFFIXES)}, plain or {', '.join(COMPRESSED)}",
         )
-    yield from _file_records(path, kind)
+    place = replace_surrogates(str(path))
+    data = decompress(read_bytes(path), place)
+    if kind == ".parquet" or data.startswith(PARQUET):
+        return partial(_parquet_records, data, place)
+    if kind in SEPARATORS:
+        return partial(_table_records, read_table(decode(data, place), kind, place), place)
+    if kind == ".jsonl":
+        return partial(_json_records, read_lines(TextLines(data, place)), place)
+    return partial(_json_records, read_whole(decode(data, place), place), place)
 
 
-def read_hub(name: str, subset: str | None, folder: str | None, split: str) -> Iterator[Record]:
-    """Yield every record of a Hub dataset (`owner/name`), through the `datasets` library.
+def open_hub(
+    name: str, subset: str | None, folder: str | None, split: str
+) -> Callable[[], Iterator[Record]]:
+    """Load a Hub dataset (`owner/name`); return what yields its records, as often as it is called.
 
     Raises:
         UserError: it cannot be loaded, or a record of it cannot be decoded.
     """
     from datasets import load_dataset
 
-    try:
-        dataset = load_dataset(name, subset, data_dir=folder, split=split)
+    with _report_hub(name):
+        return partial(_hub_records, load_dataset(name, subset, data_dir=folder, split=split), name)
+
+
+def _hub_records(dataset: Iterable[Any], name: str) -> Iterator[Record]:
+    with _report_hub(name):
         for number, record in enumerate(dataset):
             yield Record(f"{name}[{number}]", _fill(record))
+
+
+@contextmanager
+def _report_hub(name: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # the library raises a dozen types; each means the same to a user
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
@@ -93,16 +158,14 @@ def read_hub(name: str, subset: str | None, folder: str | None, split: str) -> I
         ) from None
 
 
-def column_names(records: Sequence[Record]) -> list[str]:
+def column_names(records: Records | Sequence[Record]) -> list[str]:
     """Return the names of all columns, in the order in which records bring them."""
-    names: dict[str, None] = {}
-    for record in records:
-        for name in record.cells:
-            names.setdefault(name)
-    return list(names)
+    if isinstance(records, Records):
+        return records.columns
+    return Records(lambda: records).columns
 
 
-def require_columns(records: Sequence[Record], columns: Sequence[str]) -> None:
+def require_columns(records: Records | Sequence[Record], columns: Sequence[str]) -> None:
     """Check that at least one record has each column; a lone column may be a bare text.
 
     Raises:
@@ -117,7 +180,7 @@ def require_columns(records: Sequence[Record], columns: Sequence[str]) -> None:
             continue
         raise UserError(
             f"there is no column {column!r}{did_you_mean(column, available)}",
-            where=records[0].location,
+            where=next(iter(records)).location,
             fix=f"choose from: {list_columns(available)}",
         )
 
@@ -142,21 +205,19 @@ def missing_column(record: Record, columns: Sequence[str]) -> str:
     return ""
 
 
-def _file_records(path: Path, kind: str) -> Iterator[Record]:
-    """Yield every record with its line, or its number where a file has no lines."""
-    place = replace_surrogates(str(path))
-    data = decompress(read_bytes(path), place)
-    if kind == ".parquet" or data.startswith(PARQUET):
-        for number, cells in enumerate(read_parquet(data, place), start=1):
-            yield Record(f"{place}:{number}", _fill(cells))
-        return
-    text = decode(data, place)
-    if kind in SEPARATORS:
-        for row in read_table(text, kind, place):
-            yield Record(f"{place}:{row.line}", _fill(row.cells), row.fault)
-        return
-    read = read_lines if kind == ".jsonl" else read_whole
-    for number, value in read(text, place):
+def _parquet_records(data: bytes, place: str) -> Iterator[Record]:
+    for number, cells in enumerate(read_parquet(data, place), start=1):
+        yield Record(f"{place}:{number}", _fill(cells))
+
+
+def _table_records(rows: Iterable[Row], place: str) -> Iterator[Record]:
+    for row in rows:
+        yield Record(f"{place}:{row.line}", _fill(row.cells), row.fault)
+
+
+def _json_records(values: Iterable[Numbered], place: str) -> Iterator[Record]:
+    """Yield every record with its line, or its number where the file is one value."""
+    for number, value in values:
         kind = no_record(value)
         fault = f"{kind} where an object is expected" if kind else ""
         yield Record(f"{place}:{number}", {} if kind else _fill(value), fault)

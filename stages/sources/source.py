@@ -1,7 +1,7 @@
 """Where records come from: the options of every stage that reads a file or a Hub dataset."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from stages.runtime.functions import call, find_function, is_function
 from stages.runtime.rows import Message, Pair, Prompt, Rating, Response
 from stages.runtime.store import derive_fraction, derive_seed
 from stages.runtime.typed_config import Amount, Count, Part, Text, machine
-from stages.sources.records import SUFFIXES, Record, file_hash, read_file, read_hub
+from stages.sources.records import SUFFIXES, Record, Records, file_hash, open_hub, open_records
 
 OTHER_SHARE = "in another share"
 """Why a row is dropped that another step reads."""
@@ -80,20 +80,25 @@ def is_file(source: Source) -> bool:
     return exists(source.source)
 
 
-def read_source(source: Source, most: int | None = None) -> list[Record]:
+def read_source(source: Source, most: int | None = None) -> Records:
     """Return the records of the source, or those of its first `most`, tasks as their instances.
 
     Raises:
-        UserError: as `read_file` and `read_hub`.
+        UserError: as `open_records` and `open_hub`.
     """
     if is_file(source):
-        records = read_file(as_path(source.source))
+        read = open_records(as_path(source.source))
     else:
-        records = read_hub(source.source, source.subset, source.folder, source.split)
-    return [each for record in islice(records, most) for each in list_instances(record)]
+        read = open_hub(source.source, source.subset, source.folder, source.split)
+
+    def read_instances() -> Iterator[Record]:
+        for record in islice(read(), most):
+            yield from list_instances(record)
+
+    return Records(read_instances)
 
 
-def read_records(source: Any, most: int | None = None) -> list[Record]:
+def read_records(source: Any, most: int | None = None) -> Records:
     """Return the records of a file, a Hub dataset or a function with `source.arguments`.
 
     Raises:
@@ -110,7 +115,8 @@ def read_records(source: Any, most: int | None = None) -> list[Record]:
             where=path,
             fix='return a list of mappings such as {"prompt": ..., "chosen": ..., "rejected": ...}',
         )
-    return [Record(f"{path}[{number}]", item) for number, item in enumerate(items[:most])]
+    records = [Record(f"{path}[{number}]", item) for number, item in enumerate(items[:most])]
+    return Records(lambda: records)
 
 
 def list_instances(record: Record) -> list[Record]:
@@ -149,9 +155,14 @@ def in_share(prompt: Sequence[Message], share: Part) -> bool:
     return share[0] <= derive_fraction("human_pairs", opening) < share[1]
 
 
-def take_part(rows: Sequence[Row], source: PartialSource, seed: int) -> list[Row]:
-    """Return the rows that `shuffle`, `offset` and `limit` select, in their order."""
-    ordered = list(rows)
+def take_part(rows: Iterable[Row], source: PartialSource, seed: int) -> Iterator[Row]:
+    """Yield the rows that `shuffle`, `offset` and `limit` select, in their order.
+
+    All rows are read, also those behind the last one that is selected.
+    """
     if source.shuffle:
-        ordered.sort(key=lambda row: derive_seed(seed, row.id))
-    return ordered[source.offset :][: source.limit]
+        rows = sorted(rows, key=lambda row: derive_seed(seed, row.id))
+    end = None if source.limit is None else source.offset + source.limit
+    for number, row in enumerate(rows):
+        if source.offset <= number and (end is None or number < end):
+            yield row

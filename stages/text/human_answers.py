@@ -133,7 +133,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: the source cannot be read, lacks a column, or holds no usable answer.
     """
     rows, dropped, reading = read_rows(config)
-    selected = take_part(rows, config, context.seed)
+    selected = list(take_part(rows, config, context.seed))
     if not selected:
         raise UserError(
             "the source gave no answer" + name_drops(dropped),
@@ -162,7 +162,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
         UserError: as `run`, but for a source without an answer.
     """
     reading = Reading()
-    records = read_records(config, most)
+    records = list(read_records(config, most))
     reading.records = len(records)
     if not records:
         return [], [], reading

@@ -8,7 +8,7 @@ called with `arguments`, returning {"id", "messages", "kind"} mappings). A run t
 and helpful requests has one `prompts` step for each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -33,7 +33,7 @@ from stages.sources.forms import PROMPT_FORMS, Form, find_system, recognise
 from stages.sources.reading import Reading, name_drops, shorten, unread_columns
 from stages.sources.records import (
     BARE,
-    Record,
+    Records,
     column_names,
     missing_column,
     require_columns,
@@ -98,16 +98,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: the source cannot be read or holds no prompt.
     """
-    rows, dropped, reading = read_rows(config)
-    selected = take_part(rows, config, context.seed)
-    if not selected:
+    dropped: list[Dropped] = []
+    reading = Reading()
+    rows = _each_prompt(config, dropped, reading)
+    stored = context.store_rows(take_part(rows, config, context.seed), Prompt)
+    if not stored:
         raise UserError(
             "the source gave no prompt" + name_drops(dropped),
             where=config.source,
             fix="check that the file is not empty, and `column`, `offset` and `limit`",
         )
     metrics = {"reading": reading.as_metrics(config.source)}
-    return Result(rows=selected, row_type=Prompt, dropped=dropped, metrics=metrics)
+    return Result(rows=stored, row_type=Prompt, dropped=dropped, metrics=metrics)
 
 
 def read_rows(
@@ -118,26 +120,10 @@ def read_rows(
     Raises:
         UserError: the source cannot be read, or lacks a column.
     """
-    rows: dict[str, Prompt] = {}
-    dropped = []
+    dropped: list[Dropped] = []
     reading = Reading()
-    for item in _read_prompts(config, reading, most):
-        if isinstance(item, Dropped):
-            dropped.append(item)
-            continue
-        location, kind, messages = item
-        if not in_share(messages, config.share):
-            dropped.append(Dropped(id=location, reason=OTHER_SHARE))
-            continue
-        row_id = content_id(messages, location)
-        if row_id in rows:
-            dropped.append(Dropped(id=location, reason="duplicate prompt"))
-            continue
-        rows[row_id] = Prompt(id=row_id, messages=messages, kind=kind, source=location)
-        reading.count_turns(messages)
-        if not reading.example:
-            reading.example = shorten(messages)
-    return list(rows.values()), dropped, reading
+    rows = list(_each_prompt(config, dropped, reading, most))
+    return rows, dropped, reading
 
 
 STAGE = Stage(
@@ -152,6 +138,30 @@ STAGE = Stage(
 
 Located = tuple[str, str, list[Message]]
 """Location, kind and messages."""
+
+
+def _each_prompt(
+    config: Config, dropped: list[Dropped], reading: Reading, most: int | None = None
+) -> Iterator[Prompt]:
+    """Yield the prompts of the source; drop and count as they pass."""
+    seen: set[str] = set()
+    for item in _read_prompts(config, reading, most):
+        if isinstance(item, Dropped):
+            dropped.append(item)
+            continue
+        location, kind, messages = item
+        if not in_share(messages, config.share):
+            dropped.append(Dropped(id=location, reason=OTHER_SHARE))
+            continue
+        row_id = content_id(messages, location)
+        if row_id in seen:
+            dropped.append(Dropped(id=location, reason="duplicate prompt"))
+            continue
+        seen.add(row_id)
+        reading.count_turns(messages)
+        if not reading.example:
+            reading.example = shorten(messages)
+        yield Prompt(id=row_id, messages=messages, kind=kind, source=location)
 
 
 def _read_prompts(
@@ -172,7 +182,7 @@ def _read_prompts(
     reading.form = form.name
     reading.note(unread_columns(form, column_names(records)))
     reading.note(f"system turns: {form.system}" if form.system else "")
-    style = find_style([prompt_cell(record, form.prompt) for record in records])
+    style = find_style(prompt_cell(record, form.prompt) for record in records)
     for record in records:
         location = without_folder(record.location, config)
         try:
@@ -195,7 +205,7 @@ def _read_prompts(
             yield location, kind or config.kind, messages
 
 
-def _find_form(config: Config, records: Sequence[Record]) -> Form:
+def _find_form(config: Config, records: Records) -> Form:
     """Return the columns to read: those of the options, or those of a form that the file has.
 
     Raises:
@@ -205,7 +215,7 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
     prompt = as_names(config.column)
     form = Form(name=f"column {' + '.join(prompt)}", columns=(), prompt=prompt)
     if prompt == ("prompt",) and "prompt" not in columns and BARE not in columns:
-        form = recognise(columns, PROMPT_FORMS, records[0].location, "`column`", "prompt")
+        form = recognise(columns, PROMPT_FORMS, next(iter(records)).location, "`column`", "prompt")
     own = as_names(config.column) != ("prompt",)
     system = find_system(form, () if own else columns, config.system)
     named = [*form.prompt, *filter(None, [config.kind_column, system])]

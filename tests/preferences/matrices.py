@@ -3,13 +3,13 @@ it.
 """
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from stages import STAGES
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.rows import Judgement, Pair
 from stages.runtime.typed_config import parse_config
+from tests.running import AloneContext
 
 Margins = dict[str, tuple[float, float]]  # by principle: (margin_ab, margin_ba)
 
@@ -66,7 +66,7 @@ def run_stage(
     return module.run(
         parse_config(module.Config, options, "step 'it'"),
         inputs,
-        SimpleNamespace(step="it", seed=seed),
+        AloneContext("it", seed),
     )
 
 

@@ -20,6 +20,7 @@ from stages.runtime.typed_config import parse_config
 from stages.sources.source import source_identity
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
+from tests.running import AloneContext
 
 HH = Path(__file__).resolve().parents[3] / "shared" / "data" / "hh_rlhf"
 ASK = "\n\nHuman: How do I do this: step one?\n\nAssistant: Well.\n\nHuman: And: now?\n\nAssistant:"
@@ -58,9 +59,7 @@ def test_a_transcript_becomes_a_pair_with_the_id_that_prompts_gives(tmp_path):
         [],
         "helpful",
     )
-    (prompt,) = prompts.run(
-        prompts.Config(source=source, column="chosen"), {}, type("C", (), {"seed": 0})()
-    ).rows
+    (prompt,) = prompts.run(prompts.Config(source=source, column="chosen"), {}, AloneContext()).rows
     assert (pair.prompt_id, pair.prompt) == (prompt.id, prompt.messages)
     write_rows(tmp_path / "rows.parquet", [pair], Pair)
     assert read_rows(tmp_path / "rows.parquet", Pair) == [pair]
@@ -281,14 +280,14 @@ def test_the_real_files(name, n, dropped, longer):
         gzip.decompress(source.read_bytes()).splitlines()
     )
     asked = prompts.run(
-        prompts.Config(source=str(source), column="chosen"), {}, type("C", (), {"seed": 0})()
+        prompts.Config(source=str(source), column="chosen"), {}, AloneContext()
     ).rows
     assert {row.prompt_id for row in result.rows} <= {row.id for row in asked}
     assert all(
         row.chosen and row.rejected and row.prompt[-1]["role"] == "user" for row in result.rows
     )
     train, test = (
-        run(Config(source=str(source), share=share), {}, type("C", (), {"seed": 0, "step": "it"})())
+        run(Config(source=str(source), share=share), {}, AloneContext())
         for share in ((0, 0.8), (0.8, 1))
     )
     assert not {row.prompt_id for row in train.rows} & {row.prompt_id for row in test.rows}

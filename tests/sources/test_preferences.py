@@ -10,6 +10,7 @@ from stages.guards.errors import UserError
 from stages.principles.constitution import load
 from stages.principles.faults import slug
 from stages.sources.verdicts import read_verdicts
+from tests.running import AloneContext
 from tests.sources.reading import lines, pairs, read, requests, turns
 
 NAMED = {"prompt": "prompt", "chosen": "a", "rejected": "b", "better": "w"}
@@ -239,7 +240,7 @@ def test_labels_of_unpaired_answers(tmp_path):
 
         path = tmp_path / "c.jsonl"
         path.write_text(lines(*records[:3]))
-        human_pairs.run(human_pairs.Config(source=str(path)), {}, type("C", (), {"seed": 0})())
+        human_pairs.run(human_pairs.Config(source=str(path)), {}, AloneContext())
 
 
 @pytest.mark.parametrize(

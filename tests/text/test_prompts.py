@@ -12,6 +12,7 @@ from stages.preferences import human_pairs as pairs
 from stages.sources.conversations import read_prompts
 from stages.sources.records import read_file
 from stages.text.prompts import Config, identity, run
+from tests.running import AloneContext
 
 TALK = (
     "\n\nHuman: How do I do this: step one?\n\nAssistant: Well."
@@ -19,12 +20,8 @@ TALK = (
 )
 
 
-class Context:
-    step, seed = "prompts", 0
-
-
 def prompts(**options):
-    return run(Config(**options), {}, Context()).rows
+    return run(Config(**options), {}, AloneContext()).rows
 
 
 def test_every_kind_of_file(tmp_path):
@@ -126,7 +123,7 @@ def test_order_limit_and_drops(tmp_path):
     path.write_text(
         "\n".join(json.dumps({"prompt": f"p{i % 90}"}) for i in range(100)) + '\n{"prompt": ""}'
     )
-    result = run(Config(source=str(path), limit=10, offset=5), {}, Context())
+    result = run(Config(source=str(path), limit=10, offset=5), {}, AloneContext())
     assert [r.messages[0]["content"] for r in result.rows] == [f"p{i}" for i in range(5, 15)]
     assert sorted({d.reason for d in result.dropped}) == ["duplicate prompt", "no user turn"]
     shuffled = prompts(source=str(path), shuffle=True)
@@ -151,14 +148,14 @@ def test_what_a_spreadsheet_or_a_crawl_brings(tmp_path):
     (tmp_path / "a.csv").write_text(
         f"prompt,id\none,1\n,2\n{'long ' * 40_000},3\n", encoding="utf-8-sig"
     )
-    result = run(Config(source=str(tmp_path / "a.csv")), {}, Context())
+    result = run(Config(source=str(tmp_path / "a.csv")), {}, AloneContext())
     assert len(result.rows) == 2 and [d.reason for d in result.dropped] == ["no user turn"]
     (tmp_path / "a.jsonl").write_text(
         '{"prompt": "one\u2028two\u0085three"}\r\n{"prompt": null}\n',
         encoding="utf-8-sig",
         newline="",
     )
-    result = run(Config(source=str(tmp_path / "a.jsonl")), {}, Context())
+    result = run(Config(source=str(tmp_path / "a.jsonl")), {}, AloneContext())
     assert [r.messages[0]["content"] for r in result.rows] == ["one\u2028two\u0085three"] and len(
         result.dropped
     ) == 1
@@ -172,8 +169,8 @@ def test_shares_are_those_of_human_pairs(tmp_path):
         opening = f"\n\nHuman: question {number}\n\nAssistant: hm\n\nHuman: and?\n\nAssistant: "
         records.append({"chosen": opening + "yes", "rejected": opening + "no"})
     source.write_text("\n".join(json.dumps(record) for record in records))
-    learnt = pairs.run(pairs.Config(source=str(source), share=(0.0, 0.6)), {}, Context()).rows
-    tested = run(Config(source=str(source), column="chosen", share=(0.6, 1.0)), {}, Context())
+    learnt = pairs.run(pairs.Config(source=str(source), share=(0.0, 0.6)), {}, AloneContext()).rows
+    tested = run(Config(source=str(source), column="chosen", share=(0.6, 1.0)), {}, AloneContext())
     openings = [{row.prompt[0]["content"] for row in learnt}]
     openings.append({row.messages[0]["content"] for row in tested.rows})
     assert not openings[0] & openings[1]

@@ -145,7 +145,7 @@ def read_rows(
     columns: Columns, most: int | None = None
 ) -> tuple[list[Question], list[Dropped], Reading]:
     """As `read_questions`, of the first `most` records, and how they were read."""
-    records = read_source(columns, most)
+    records = list(read_source(columns, most))
     reading = Reading(form="questions with options", records=len(records))
     require_columns(records, _names(columns))
     answers = read_gold_file(columns.answers) if columns.answers else {}

@@ -105,7 +105,7 @@ def read_dilemmas(
     Raises:
         UserError: it has no form that is known here, or lacks a column.
     """
-    records = read_source(columns, most)
+    records = list(read_source(columns, most))
     form = _form_of(columns, records)
     reading = Reading(form=form, records=len(records))
     dropped: list[Dropped] = []

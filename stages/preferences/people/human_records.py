@@ -6,7 +6,7 @@ Out: for every record its pairs, or the reason why it makes none.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from stages.guards.errors import UserError
@@ -28,7 +28,7 @@ from stages.sources.forms import (
     recognise,
 )
 from stages.sources.reading import Reading, unread_columns
-from stages.sources.records import BARE, Record, column_names, require_columns
+from stages.sources.records import BARE, Records, column_names, require_columns
 
 EXAMINED = 1000
 """How many records decide whether sides are answers alone."""
@@ -44,9 +44,7 @@ class Outcome:
     detail: str = ""
 
 
-def read_pairs(
-    source: PairSource, records: Sequence[Record], reading: Reading
-) -> Iterator[Outcome]:
+def read_pairs(source: PairSource, records: Records, reading: Reading) -> Iterator[Outcome]:
     """Yield every record's pairs, and the reasons of those without one.
 
     Raises:
@@ -74,9 +72,7 @@ def read_pairs(
             reading.note(note)
 
 
-def _find_attribute(
-    source: PairSource, attribute: str, records: Sequence[Record], reading: Reading
-) -> Form:
+def _find_attribute(source: PairSource, attribute: str, records: Records, reading: Reading) -> Form:
     """Return the form of a source in which one attribute decides.
 
     Raises:
@@ -105,11 +101,11 @@ def _find_attribute(
 
 
 def _read_form(
-    form: Form, source: PairSource, records: Sequence[Record], reading: Reading
+    form: Form, source: PairSource, records: Records, reading: Reading
 ) -> Iterator[Outcome]:
     reading.form = form.name
     if form.answer or form.tree:
-        answers, note = read_answers(records, form, source.sides, source.source)
+        answers, note = read_answers(list(records), form, source.sides, source.source)
         reading.note(note)
         yield from _pair_answers(answers, source)
         return
@@ -120,13 +116,14 @@ def _read_form(
             yield _make_pair(comparison, source)
 
 
-def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) -> Form:
+def _find_form(source: PairSource, records: Records, reading: Reading) -> Form:
     """Return the form of a source: by its options, else by the columns.
 
     Raises:
         UserError: a column is missing, or the form is not clear.
     """
     columns = column_names(records)
+    where = next(iter(records)).location
     if source.answers or source.answer or source.score:
         return _explicit_answers(source, records)
     default = (source.chosen, source.rejected) == ("chosen", "rejected")
@@ -134,20 +131,20 @@ def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) 
         form = recognise(
             columns,
             (*PAIR_FORMS, *LIST_FORMS, *ROW_FORMS),
-            records[0].location,
+            where,
             "`chosen` and `rejected`, or `answers`",
             "chosen, rejected",
         )
         form = _with_options(form, source, columns)
     else:
-        _refuse_second_form(source, columns, records[0].location)
+        _refuse_second_form(source, columns, where)
         form = Form(
             name="chosen and rejected", columns=(), first=source.chosen, second=source.rejected
         )
         form = _with_options(form, source, columns)
         require_columns(records, [source.chosen, source.rejected])
         if source.prompt is None and _are_bare(records, form):
-            form = _with_request(form, columns, records[0].location, reading)
+            form = _with_request(form, columns, where, reading)
     # In a list `better` is the key of a score, of which `_find_attribute` makes sure.
     better = () if form.answers else form.better
     named = [*form.prompt, *better, form.first_safe, form.second_safe, form.system]
@@ -177,7 +174,7 @@ def _refuse_second_form(source: PairSource, columns: Sequence[str], where: str) 
             )
 
 
-def _explicit_answers(source: PairSource, records: Sequence[Record]) -> Form:
+def _explicit_answers(source: PairSource, records: Records) -> Form:
     if not source.answer or not source.score:
         raise UserError(
             "`answer` and `score` must be set together",
@@ -233,9 +230,9 @@ def _with_options(form: Form, source: PairSource, columns: Sequence[str]) -> For
     )
 
 
-def _are_bare(records: Sequence[Record], form: Form) -> bool:
+def _are_bare(records: Records, form: Form) -> bool:
     """Whether most sides are answers alone, without a conversation before them."""
-    values = [record.value(form.first) for record in records[:EXAMINED]]
+    values = [record.value(form.first) for record in islice(records, EXAMINED)]
     style = find_style(values)
     whole = 0
     filled = 0

@@ -1,6 +1,6 @@
 """How many of a step's rows were dropped, or of its texts cut off, and whether that is trouble."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from stages.runtime.artifacts import list_reasons
@@ -14,7 +14,7 @@ LEAST_SHARE = 0.01
 """Smaller shares are written as less than this."""
 
 
-def count_remaining(rows: Sequence[Any] | None, metrics: Mapping[str, Any]) -> int:
+def count_remaining(rows: Sized | None, metrics: Mapping[str, Any]) -> int:
     """Return how many rows a step has not dropped: its own, or those that it learnt from."""
     if rows is None:
         held_out = metrics.get("held_out") or {}
