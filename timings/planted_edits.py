@@ -7,6 +7,9 @@ change the meaning, and the recall of those that change it at 5 % false alarms.
     python timings/planted_edits.py measure runs/artifacts/judgements-...  # a folder for each seed
     python timings/planted_edits.py names
     python timings/planted_edits.py sets FOLDER  # turned.yaml and reworded.yaml, to train under
+    python run.py -m pipeline=dpo seed=0,1,2 \
+        constitution.name=world,FOLDER/turned.yaml,FOLDER/reworded.yaml hydra.sweep.dir=SWEEP
+    python timings/planted_edits.py effects SWEEP FOLDER
 
 `write` makes a set in which every wording is a clause of its own: for each dimension the two that
 the constitution `world` has (`train`) and two that the model never read (`held_out`), each with its
@@ -31,7 +34,8 @@ of eight).
 
 `names` plants edits into `world` and counts those that the diff gives their right name. `sets`
 writes `world` with both clauses of one dimension turned to their opposites, and reworded to
-sentences that the model never read.
+sentences that the model never read. `effects` prints what `--trained` says of each edit, for each
+seed alone and for all together, and which measures it calls a change; the sweep is as above.
 """
 
 import argparse
@@ -48,10 +52,14 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from stages.ablation.jobs import Job  # noqa: E402
+from stages.ablation.outcomes import job_results  # noqa: E402
 from stages.preferences.aggregate import aggregate, clip_margin, combine_orders  # noqa: E402
 from stages.principles.constitution import Constitution, Principle, load  # noqa: E402
 from stages.runtime.artifacts import Artifact  # noqa: E402
 from stages.runtime.rows import Judgement  # noqa: E402
+from stages.spec_diff.__main__ import read_job  # noqa: E402
+from stages.spec_diff.behaviour import behaviour  # noqa: E402
 from stages.spec_diff.clauses import compare  # noqa: E402
 from stages.spec_diff.moved_labels import VERDICT_MARGIN  # noqa: E402
 from stages.statistics.intervals import by_prompt  # noqa: E402
@@ -63,6 +71,7 @@ TAKEN = {1: "train", 2: "train", 7: "held_out", 8: "held_out"}
 WORLD = ("1", "2")
 TRAINED = "harm"
 """The dimension whose clauses `sets` edits."""
+EDITS = ("turned", "reworded")
 CLIP = 4.0
 FALSE_ALARMS = 0.05
 RESAMPLES = 2000
@@ -77,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("do", choices=("write", "measure", "names", "sets"))
+    parser.add_argument("do", choices=("write", "measure", "names", "sets", "effects"))
     parser.add_argument(
         "paths", type=Path, nargs="*", help="the file to write, or the folders of the judge steps"
     )
@@ -86,6 +95,8 @@ def main() -> None:
         options.paths[0].write_text(yaml.safe_dump(edits_file(), sort_keys=False))
     elif options.do == "sets":
         write_sets(options.paths[0])
+    elif options.do == "effects":
+        print(json.dumps(effects_of_training(*options.paths), indent=2))
     elif options.do == "names":
         print(json.dumps(names_of_edits(), indent=2))
     else:
@@ -309,7 +320,7 @@ def write_sets(folder: Path) -> None:
     """Write the sets of the edits that are measured by training: one that matters, one harmless."""
     folder.mkdir(parents=True, exist_ok=True)
     unread = [number for number, name in TAKEN.items() if name == "held_out"]
-    for name in ("turned", "reworded"):
+    for name in EDITS:
         content = yaml.safe_load((ROOT / "constitutions" / "world.yaml").read_text())
         edited = [one for one in content["principles"] if one["dimension"] == TRAINED]
         for principle, number in zip(edited, unread, strict=True):
@@ -318,6 +329,44 @@ def write_sets(folder: Path) -> None:
                 sides = LEXICON[TRAINED].sentences[number - 1]
             principle["text"], principle["opposite"] = sides
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def effects_of_training(sweep: Path, folder: Path) -> dict[str, Any]:
+    """Return by edit and seed the effect on the edited dimension, and the measures that changed."""
+    jobs = [
+        read_job(path.parent)
+        for path in sorted(sweep.glob("*/run.json"), key=lambda path: int(path.parent.name))
+    ]
+    numbers = len(jobs) // (1 + len(EDITS))
+    results: dict[str, Any] = {}
+    for place, edit in enumerate(EDITS, start=1):
+        difference = compare(load("world"), load(str(folder / f"{edit}.yaml")))
+        old = [jobs[number * (1 + len(EDITS))] for number in range(numbers)]
+        new = [jobs[number * (1 + len(EDITS)) + place] for number in range(numbers)]
+        groups = {f"seed {job.seed}": ([job], [other]) for job, other in zip(old, new, strict=True)}
+        groups["all"] = (old, new)
+        results[edit] = {}
+        for name, (before, after) in groups.items():
+            changes = behaviour(before, after, difference)
+            effect = changes[f"{TRAINED}-1"]
+            results[edit][name] = {
+                "rates": [round(100 * share, 1) for share in rates(before, after)],
+                "change": [round(100 * x, 1) for x in (effect.value, effect.low, effect.high)],
+                "p after Holm": effect.p_adjusted,
+                "called": sorted(
+                    {key.partition("-")[0] for key, one in changes.items() if one.p_adjusted < 0.05}
+                ),
+            }
+    return results
+
+
+def rates(*groups: Sequence[Job]) -> list[float]:
+    """Return of each group the share of answers that violate the edited dimension."""
+    shares = []
+    for jobs in groups:
+        values = [job_results("policy", job, job)[f"violates {TRAINED}-1"] for job in jobs]
+        shares.append(fmean(value for each in values for value in each.values()))
+    return shares
 
 
 def swap(world: Constitution, principle: Principle, **fields: Any) -> list[Principle]:

@@ -12,6 +12,8 @@ from stages.spec_diff.moved_labels import Forecast, Measured, Moves
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_estimate, format_percent, format_plural
 
+SHOWN = 0.05
+"""A change is shown if its p after correction is below this."""
 HEADINGS = {
     "added": "Added",
     "gone": "Gone",
@@ -86,6 +88,8 @@ def write_changelog(
         facts.append(_together(forecast))
     if measured and measured.changed:
         facts.append(f"Labels that differ between the two runs: {_share(measured.changed)}.")
+    if effects is not None:
+        facts.append(_side_effects(difference, effects))
     notes = forecast.notes if forecast else []
     title = f"{names[0]} → {names[1]}"
     return Changelog(
@@ -171,13 +175,7 @@ def _entry(
         labels.append(_moves(forecast.clauses[clause.id]))
     if measured and clause.id in measured.decided:
         labels.append(_own_verdicts(clause, measured))
-    violations = ""
-    if clause.id in effects:
-        change = effects[clause.id]
-        violations = (
-            f"violations {100 * change.value:+.1f} points [{100 * change.low:+.1f}, "
-            f"{100 * change.high:+.1f}], p {change.p_adjusted:.2g} after Holm"
-        )
+    violations = _violations(effects[clause.id]) if clause.id in effects else ""
     return Entry(
         HEADINGS[clause.kinds[0] if clause.kinds[0] != "renamed" else _second(clause)],
         clause.id,
@@ -187,6 +185,27 @@ def _entry(
         "; ".join(labels),
         violations,
     )
+
+
+def _violations(change: Effect) -> str:
+    return (
+        f"violations {100 * change.value:+.1f} points [{100 * change.low:+.1f}, "
+        f"{100 * change.high:+.1f}], p {change.p_adjusted:.2g} after Holm"
+    )
+
+
+def _side_effects(
+    difference: Difference,
+    effects: Mapping[str, Effect],
+) -> str:
+    """Which clauses are violated more or less although nobody edited them."""
+    untouched = [clause.id for clause in difference.clauses if not clause.kinds]
+    tested = [name for name in untouched if name in effects]
+    shown = [name for name in tested if effects[name].p_adjusted < SHOWN]
+    if not shown:
+        return f"Violations of the {len(tested)} untouched clauses: no change is shown."
+    changes = "; ".join(f"{name}: {_violations(effects[name])}" for name in shown)
+    return f"Untouched clauses whose violations changed: {changes}."
 
 
 def _own_verdicts(clause: Clause, measured: Measured) -> str:

@@ -231,3 +231,10 @@ def test_clauses_with_the_same_measure_are_corrected_once(monkeypatch):
     # a and b are one comparison, c is the other: two, not three
     assert changes["a"].p_adjusted == changes["b"].p_adjusted == pytest.approx(4 * 0.5**10)
     assert changes["c"].p_adjusted == 1
+    new = edit(old, "a", text="Keep to a.")
+    log = write_changelog(compare(old, new), ("old", "new"), effects=changes)
+    assert "Untouched clauses whose violations changed: b: violations -50.0" in log.facts[-1]
+    assert "c:" not in log.facts[-1] and log.entries[0].behaviour.startswith("violations -50.0")
+    same = dict.fromkeys("abc", changes["c"])
+    log = write_changelog(compare(old, new), ("old", "new"), effects=same)
+    assert log.facts[-1] == "Violations of the 2 untouched clauses: no change is shown."
