@@ -172,12 +172,13 @@ def remember_secrets(config: Any, resolved: Any) -> None:
             variables that are, count.
         resolved: the same after it.
     """
-    texts = dict(_texts(config))
+    keys = environment_keys()
+    texts = dict(_texts(config, keys))
     for name, text in texts.items():
         for variable in _VARIABLE.findall(text):
             if _hides(name) or is_secret_name(variable):
                 remember_secret(os.environ.get(variable, ""))
-    for name, text in _texts(resolved):
+    for name, text in _texts(resolved, keys):
         if "${" not in texts.get(name, ""):
             continue
         if _hides(name):
@@ -200,21 +201,25 @@ def _secrets_within(text: str) -> Iterator[str]:
 
 def mask_values(value: Any, hides: bool = False) -> Any:
     """Return plain data whose texts are masked, and whose values under a secret's name are too."""
+    return _mask_values(value, environment_keys(), hides)
+
+
+def _mask_values(value: Any, keys: Set[str], hides: bool) -> Any:
     if isinstance(value, Mapping):
         masked = {}
         for key, inner in value.items():
-            name = _mask_data(key) if isinstance(key, str) else key
-            masked[name] = mask_values(inner, is_secret_name(str(key)))
+            name = _mask_data(key, keys) if isinstance(key, str) else key
+            masked[name] = _mask_values(inner, keys, is_secret_name(str(key)))
         return masked
     if isinstance(value, list | tuple):
-        return [mask_values(inner, hides) for inner in value]
+        return [_mask_values(inner, keys, hides) for inner in value]
     if isinstance(value, str) and value:
-        return MASK if hides else _mask_data(value)
+        return MASK if hides else _mask_data(value, keys)
     return value
 
 
-def _mask_data(text: str) -> str:
-    return _mask_patterns(mask_known(text))
+def _mask_data(text: str, keys: Set[str]) -> str:
+    return _mask_patterns(mask_known(text, keys))
 
 
 def mask_identity(value: Any) -> Any:
@@ -235,13 +240,14 @@ def separate_secrets(value: Any) -> tuple[Any, list[str]]:
     So the data can be written to a file; `restore_secrets` is the way back.
     """
     secrets: list[str] = []
+    keys = environment_keys()
 
     def separate(inner: Any, hides: bool) -> Any:
         if isinstance(inner, Mapping):
             return {key: separate(item, is_secret_name(str(key))) for key, item in inner.items()}
         if isinstance(inner, list | tuple):
             return [separate(item, hides) for item in inner]
-        if mask_values(inner, hides) == inner:
+        if _mask_values(inner, keys, hides) == inner:
             return inner
         secrets.append(inner)
         return f"{MASK}{len(secrets) - 1}"
@@ -265,27 +271,30 @@ def find_secrets(config: Any) -> Iterator[str]:
     Args:
         config: plain data before interpolation: `${oc.env:KEY}` only names a secret.
     """
-    for name, text in _texts(config):
+    keys = environment_keys()
+    for name, text in _texts(config, keys):
         plain = _without_interpolations(text)
         rest = set(re.split(r"[^\w/+=.@-]+", plain.lower())) - _NO_SECRETS
         is_token_of_model = plain.startswith(("<", "[", "|"))
-        if (_hides(name) and rest and not is_token_of_model) or _mask_data(plain) != plain:
+        if (_hides(name) and rest and not is_token_of_model) or _mask_data(plain, keys) != plain:
             yield mask(".".join(name))
 
 
-def _texts(value: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+def _texts(
+    value: Any, keys: Set[str], name: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield each text in plain data, with the names that lead to it; a key counts as a text too.
 
     A long number under a secret's name counts as well.
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _texts(inner, (*name, str(key)))
-            if isinstance(key, str) and _mask_data(key) != key:
+            yield from _texts(inner, keys, (*name, str(key)))
+            if isinstance(key, str) and _mask_data(key, keys) != key:
                 yield name, key
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _texts(inner, (*name, str(index)))
+            yield from _texts(inner, keys, (*name, str(index)))
     elif isinstance(value, str):
         yield name, value
     elif isinstance(value, int) and len(str(value)) >= SHORTEST and _hides(name):
