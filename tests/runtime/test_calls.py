@@ -1,13 +1,26 @@
 """Which generator options identify an answer, and how many engines are kept."""
 
+import asyncio
+import hashlib
+import json
+import random
+import re
+
 import pytest
 
 from stages.guards.errors import UserError
 from stages.runtime.calls import Engines, RememberedGenerator
-from stages.runtime.generation import CallFailed, Choice, Completion, Sampling
+from stages.runtime.generation import (
+    CallFailed,
+    Choice,
+    Completion,
+    Sampling,
+    as_completion,
+    read_completion,
+)
 from stages.runtime.models import Model
 from stages.runtime.pipeline.settings import Generator
-from stages.runtime.store import CallStore
+from stages.runtime.store import CallStore, call_key, derive_seed
 from stages.runtime.tally import Tally
 from stages.runtime.typed_config import parse_config
 from tests.scripted import ScriptedGenerator
@@ -86,3 +99,101 @@ async def test_an_answer_is_stored_whole_and_a_failure_is_not(tmp_path):
     assert tally.call_counts() == counts | {"read": 3 + 5, "texts": 1, "estimated": 1}
     assert tally.option_metrics()["questions"] == 2 and tally.option_metrics()["mean"] == 0.7
     store.close()
+
+
+def test_keys_are_those_of_earlier_versions():
+    """Users' stores stay valid: a key is the hash of the canonical JSON of all parts."""
+    rng = random.Random(0)
+    letters = 'ab "\\\n\t/é漢\U0001f600\ud83d\u2028\x00'
+
+    def text():
+        return "".join(rng.choices(letters, k=rng.randrange(8)))
+
+    for _ in range(300):
+        sampling = Sampling(
+            temperature=rng.choice([0, 0.7, 1, 1.0, 1e-7]), stop=(text(),) * rng.randrange(2)
+        )
+        parts = {
+            "model": text(),
+            "generator": {text(): rng.choice([None, True, 1, 0.5, [text()]]) for _ in range(2)},
+            "verb": "complete",
+            "messages": [{"role": "user", "content": text()} for _ in range(rng.randrange(3))],
+            "sampling": vars(sampling),
+            "seed": rng.randrange(2**31),
+        }
+        if rng.random() < 0.5:
+            parts["prefix"] = text()
+        plain = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+        expected = hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()
+        assert call_key(**parts) == expected
+        seeds = (rng.randrange(9), text(), "respond", 1)
+        digest = hashlib.sha256(
+            json.dumps(seeds, ensure_ascii=False).encode(errors="surrogatepass")
+        ).digest()
+        assert derive_seed(*seeds) == int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
+
+
+def test_a_generator_asks_the_store_for_the_old_keys(tmp_path, monkeypatch):
+    """Also where the sampling changes from call to call."""
+    asked = []
+
+    async def note(self, key, check):
+        asked.append(key)
+        return check(json.dumps({**ANSWER, "text": "an answer"}))
+
+    monkeypatch.setattr(CallStore, "get_soon", note)
+    engines = Engines("scripted", {"dtype": "x"})
+    model = Model("somewhere", "content", None)
+    generator = RememberedGenerator(CallStore(tmp_path / "s"), engines, model, Tally())
+    messages = [{"role": "user", "content": "é"}]
+    samplings = [Sampling(), Sampling(temperature=0.5), Sampling(temperature=1)]
+    for sampling in samplings:
+        answer = asyncio.run(generator.complete(messages, sampling, 3))
+        assert answer.text == "an answer"
+    expected = [
+        call_key(
+            model="content",
+            generator=engines.answerer(model).answer_options,
+            verb="complete",
+            messages=messages,
+            sampling=vars(sampling),
+            seed=3,
+        )
+        for sampling in samplings
+    ]
+    assert asked == expected
+
+
+ANSWER = {"text": "x", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"text": "half \ud83d"},
+        {"text": "whole \U0001f600"},
+        {"thoughts": "t"},
+        {"text": None},
+        {"prompt_tokens": 1.0},
+        {"prompt_tokens": -1},
+        {"prompt_tokens": True},
+        {"finish_reason": "other"},
+        {"more": 1},
+    ],
+)
+def test_an_answer_is_read_from_json_as_from_its_values(change):
+    text = json.dumps({**ANSWER, **change})
+    try:
+        expected = as_completion(json.loads(text))
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            read_completion(text)
+    else:
+        assert read_completion(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1"])
+def test_what_is_no_answer_is_refused(text):
+    with pytest.raises(ValueError):
+        read_completion(text)
