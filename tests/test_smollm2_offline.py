@@ -51,7 +51,8 @@ def test_stable_alignment(done):
     assert made["ratings"].rows()
 
 
-@pytest.mark.parametrize("tuning", ["lora", pytest.param("full", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
     rate = {"lora": 1e-3, "full": 1e-5}[tuning]
     few = [*FEW_REQUESTS, "data.held_out.limit=2", "scale.judge_limit=1"]

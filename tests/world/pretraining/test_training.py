@@ -92,6 +92,7 @@ def test_orthogonalized_updates_have_singular_values_near_one():
     assert values.min() > 0.5 and values.max() < 1.4
 
 
+@pytest.mark.long
 def test_a_run_exports_a_loadable_model_and_can_be_resumed(tmp_path, monkeypatch, capsys):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
