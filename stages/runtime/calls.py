@@ -28,7 +28,7 @@ from stages.runtime.generation import (
     Sampling,
     as_choice,
     as_completion,
-    read_completion,
+    parse_completion,
 )
 from stages.runtime.generator_registry import (
     Answerer,
@@ -288,7 +288,7 @@ class RememberedGenerator:
             self._sampling = (sampling, as_key_json(vars(sampling)))
         shared = self._shared_parts | {"sampling": self._sampling[1]}
         key = _key(shared, verb="complete", messages=list(messages), seed=seed, **parts)
-        completion = await self._recall(key, read_completion)
+        completion = await self._recall(key, parse_completion)
         if completion is None and self.forecast:
             return self._foresee_text(messages, sampling)
         if completion is None:

@@ -224,7 +224,7 @@ def as_completion(value: Any) -> Completion:
     return _checked(_COMPLETION, value)
 
 
-def read_completion(text: str) -> Completion:
+def parse_completion(text: str) -> Completion:
     """Return the answer that a JSON text holds, as `as_completion` does.
 
     Raises:

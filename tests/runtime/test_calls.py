@@ -16,7 +16,7 @@ from stages.runtime.generation import (
     Completion,
     Sampling,
     as_completion,
-    read_completion,
+    parse_completion,
 )
 from stages.runtime.models import Model
 from stages.runtime.pipeline.settings import Generator
@@ -188,12 +188,12 @@ def test_an_answer_is_read_from_json_as_from_its_values(change):
         expected = as_completion(json.loads(text))
     except ValueError as error:
         with pytest.raises(ValueError, match=re.escape(str(error))):
-            read_completion(text)
+            parse_completion(text)
     else:
-        assert read_completion(text) == expected
+        assert parse_completion(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1"])
 def test_what_is_no_answer_is_refused(text):
     with pytest.raises(ValueError):
-        read_completion(text)
+        parse_completion(text)
