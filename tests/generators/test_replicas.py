@@ -164,7 +164,7 @@ async def test_one_that_starts_slowly_is_waited_for(model, monkeypatch):
 
 
 RUN = """
-import asyncio, json, os, sys
+import asyncio, json, subprocess, sys
 from stages.generators.servers import processes
 from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model
@@ -174,9 +174,10 @@ processes.STOP_SECONDS = 2
 async def main():
     options = {"command": json.loads(sys.argv[2]), "replicas": 2}
     generator = await open_generator("replicas", find_model(sys.argv[1]), options)
-    if os.fork() == 0:  # a process that lives on with the run's files
-        os.execvp("sleep", ["sleep", "600"])
-    print([one.process.pid for one in generator._processes.replicas], flush=True)
+    # A process that lives on with the run's files.
+    other = subprocess.Popen(["sleep", "600"], close_fds=False)
+    servers = [one.process.pid for one in generator._processes.replicas]
+    print(json.dumps({"servers": servers, "other": other.pid}), flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -201,14 +202,14 @@ def test_no_server_outlives_a_run(model, end, stubborn, tmp_path, monkeypatch):
     errors = (tmp_path / "errors").open("w")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors) as run:
         numbers = json.loads(run.stdout.readline())
-        servers = [psutil.Process(number) for number in numbers]
-        others = [child for child in psutil.Process(run.pid).children() if child.name() == "sleep"]
+        servers = [psutil.Process(number) for number in numbers["servers"]]
+        other = psutil.Process(numbers["other"])
         started = [child for server in servers for child in server.children()]
-        assert len(started) == 2 and len(others) == 1
+        assert len(started) == 2 and other.is_running()
         run.send_signal(end)
         run.stdout.close()
     wait_for_end([*servers, *started])
-    others[0].kill()
+    other.kill()
 
 
 def test_which_gpus_a_server_sees(monkeypatch):
