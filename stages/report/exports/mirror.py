@@ -137,7 +137,7 @@ def _open_storage(url: str) -> Iterator[tuple[Any, str]]:
     """Return a file system of fsspec's and the path in it, and name the storage in errors.
 
     Raises:
-        UserError: the address holds a key, or the storage cannot be used.
+        UserError: the address holds a key, there is no such bucket, or the storage cannot be used.
     """
     import fsspec
 
@@ -149,6 +149,7 @@ def _open_storage(url: str) -> Iterator[tuple[Any, str]]:
         )
     try:
         storage, base = fsspec.core.url_to_fs(url)
+        _refuse_missing_bucket(storage, base.partition("/")[0])
         yield storage, base.rstrip("/")
     except UserError:
         raise
@@ -159,6 +160,27 @@ def _open_storage(url: str) -> Iterator[tuple[Any, str]]:
             where=url,
             fix="look at the address and the keys; s3:// needs `pip install s3fs`",
         ) from None
+
+
+def _refuse_missing_bucket(storage: Any, bucket: str) -> None:
+    """Refuse a bucket that is not there: s3fs would create it, and a misspelt one would stay.
+
+    Args:
+        bucket: what a path begins with; "" where paths are absolute, as those of a disk are.
+
+    Raises:
+        UserError: it is not there.
+    """
+    try:
+        is_there = not bucket or storage.exists(bucket)
+    except PermissionError:  # these keys may only see what lies in it
+        return
+    if not is_there:
+        raise UserError(
+            f"there is no bucket {bucket!r}",
+            where="storage",
+            fix="correct the address, or create the bucket first",
+        )
 
 
 if __name__ == "__main__":

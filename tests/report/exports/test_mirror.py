@@ -20,12 +20,32 @@ def first(tmp_path):
     return tmp_path / "one" / "artifacts", steps
 
 
-@pytest.fixture(params=["file", "memory"])
-def storage(request, tmp_path):
+@pytest.fixture(scope="module")
+def s3_server():
+    """A server that speaks S3, where moto and s3fs are installed."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def storage(request, tmp_path, monkeypatch):
     if request.param == "file":
         return f"file://{tmp_path / 'storage'}"
-    fsspec.filesystem("memory").store.clear()
-    return "memory://bucket/credo"
+    if request.param == "memory":
+        fsspec.filesystem("memory").store.clear()
+        return "memory://bucket/credo"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_server"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-this-test")
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    bucket = f"bucket-{tmp_path.parent.name}-{tmp_path.name}".replace("_", "-").lower()[:60]
+    system.mkdir(bucket)
+    system.clear_instance_cache()
+    return f"s3://{bucket}/credo"
 
 
 def files_in(folder):
@@ -101,3 +121,12 @@ def test_addresses_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match="the storage cannot be used"):
         push(tmp_path / "artifacts", "nosuch://bucket")
     assert main(["push", str(tmp_path / "artifacts"), "nosuch://bucket"]) == 2
+
+
+@pytest.mark.parametrize("storage", ["s3"], indirect=True)
+def test_a_bucket_that_is_not_there_is_refused_and_not_created(first, storage):
+    root, _ = first
+    for copy in (push, pull):
+        with pytest.raises(UserError, match="there is no bucket 'another-bucket'"):
+            copy(root, "s3://another-bucket/credo")
+    assert len(push(root, storage)[0]) >= 3
