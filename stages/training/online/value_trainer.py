@@ -4,6 +4,8 @@ Imported only when something is trained.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,19 @@ from stages.training.machine.like_lengths import (
 from stages.training.online.callbacks import Resumable, WholeRewards
 from stages.training.online.ppo_math import value_loss
 
-_scores_labels_only = trl_heads._use_triton
 
+@contextmanager
+def prompts_unscored() -> Iterator[None]:
+    """Have the output layer leave prompts out, inside only: as TRL does on a GPU, on a CPU too.
 
-def _skips_prompts(device: torch.device) -> bool:
-    """Whether the output layer leaves prompts out: as TRL on a GPU, on a CPU too."""
-    return device.type == "cpu" or _scores_labels_only(device)
-
-
-trl_heads._use_triton = _skips_prompts
+    Backward passes and other trainers of the process stay TRL's.
+    """
+    asks_device = trl_heads._use_triton
+    trl_heads._use_triton = lambda device: device.type == "cpu" or asks_device(device)
+    try:
+        yield
+    finally:
+        trl_heads._use_triton = asks_device
 
 
 class ValueModel(nn.Module):
@@ -114,12 +120,17 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         **options: Any,
     ) -> Any:
         """As TRL's; of a rollout, which is read without gradients, by length."""
-        read_all = super()._get_per_token_logps_and_entropies
+        read_by_trl = super()._get_per_token_logps_and_entropies
+
+        def read_all(*arguments: Any, **options: Any) -> Any:
+            with prompts_unscored():
+                return read_by_trl(model, *arguments, **options)
+
         if batch_size is None or not self.trims:
-            return read_all(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
+            return read_all(input_ids, attention_mask, logits_to_keep, batch_size, **options)
 
         def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
-            logps: torch.Tensor = read_all(model, ids, attention, width)[0]
+            logps: torch.Tensor = read_all(ids, attention, width)[0]
             return logps
 
         logps = read_by_length(read, input_ids, attention_mask, logits_to_keep, batch_size)
