@@ -213,8 +213,16 @@ def encode_chat(
     Raises:
         TemplateRefusal: as there.
     """
-    text = render_chat(tokenizer, messages, variables, lead_in)
-    encoding = tokenizer(text, add_special_tokens=False, verbose=False)
+    return encode_texts(tokenizer, [render_chat(tokenizer, messages, variables, lead_in)])[0]
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of rendered conversations; of many at once, all cores take part."""
+    if not texts:
+        return []
+    encoding = tokenizer(
+        list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+    )
     return list(encoding["input_ids"])
 
 

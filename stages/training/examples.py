@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from stages.generators.chat import (
     TemplateRefusal,
     arrange,
-    encode_chat,
+    encode_texts,
     refuse_forged_turns,
     render_chat,
     template_only,
@@ -25,7 +27,7 @@ from stages.runtime.context import Context
 from stages.runtime.generation import RowFailure
 from stages.runtime.manifest import canonical
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Message
+from stages.runtime.rows import Dropped
 from stages.text.cut_off import ending_fault
 from stages.training.batch_reading import context_length, model_config
 from stages.training.config import TrainingConfig
@@ -36,6 +38,10 @@ from stages.training.turn_ends import cut_after_turns
 SIDES = ("completion", "chosen", "rejected")
 CONVERSATIONS = ("prompt", *SIDES)
 """Columns of messages."""
+AT_ONCE = 1000
+"""Examples whose texts a tokenizer reads at once."""
+Sides = dict[str, "np.ndarray[Any, Any]"]
+"""The token ids of an example's sides, by name; lists would take ten times the memory."""
 
 
 def other_inputs(inputs: Mapping[str, Artifact], *names: str) -> dict[str, Artifact]:
@@ -119,9 +125,10 @@ def prepare_examples(
     examples = with_variables(arrange_examples(examples, variables), variables)
     closings = [closing for _, closing in context.engines.thought_marks]
     examples, without_thoughts = drop_cut_thoughts(examples, tokenizer, variables, closings)
-    examples, lengths, refused = measure_examples(examples, tokenizer, variables)
+    examples, encoded, refused = encode_examples(examples, tokenizer, variables)
     refused = [*without_thoughts, *refused]
     refuse_if_none(examples, refused, context)
+    lengths = list(map(longest, encoded))
     fitting, dropped = drop_longer(examples, lengths, max_length(config), base, context)
     return fitting, [*refused, *dropped]
 
@@ -133,7 +140,7 @@ def drop_refused(
     variables = template_variables(context)
     tokenizer = load_tokenizer(base, config.args)
     examples = arrange_examples(examples, variables)
-    readable, _, refused = measure_examples(examples, tokenizer, variables)
+    readable, _, refused = encode_examples(examples, tokenizer, variables)
     return readable, refused
 
 
@@ -181,10 +188,10 @@ def _writes(tokenizer: Any, answer: str, variables: Mapping[str, Any]) -> bool:
     return "".join(answer.split()) in "".join(text.split())
 
 
-def measure_examples(
+def encode_examples(
     examples: Examples, tokenizer: Any, variables: Mapping[str, Any], whole: bool = False
-) -> tuple[Examples, list[int], list[Dropped]]:
-    """The examples that the chat template can write, their lengths in tokens, and the others.
+) -> tuple[Examples, list[Sides], list[Dropped]]:
+    """The examples that the chat template can write, the token ids of their sides, and the others.
 
     Also one whose words hold a mark of turns is dropped: see `turn_marks`.
 
@@ -192,20 +199,32 @@ def measure_examples(
         whole: a side holds its prompt too.
     """
     readable: Examples = []
-    lengths: list[int] = []
+    encoded: list[Sides] = []
     dropped: list[Dropped] = []
     marks = turn_marks(tokenizer, variables)
-    for example in examples:
-        opening = [] if whole else example["prompt"]
-        sides = [opening + example[side] for side in SIDES if side in example]
-        try:
-            refuse_forged_turns([message for side in sides for message in side], marks)
-            lengths.append(longest(tokenizer, sides, variables))
-        except RowFailure as refusal:
-            dropped.append(Dropped(id=example["id"], reason=refusal.reason, detail=refusal.detail))
-        else:
-            readable.append(example)
-    return readable, lengths, dropped
+    for start in range(0, len(examples), AT_ONCE):
+        texts: list[dict[str, str]] = []
+        for example in examples[start : start + AT_ONCE]:
+            opening = [] if whole else example["prompt"]
+            sides = {side: opening + example[side] for side in SIDES if side in example}
+            try:
+                for messages in sides.values():
+                    refuse_forged_turns(messages, marks)
+                written = {side: render_chat(tokenizer, sides[side], variables) for side in sides}
+            except RowFailure as refusal:
+                reason, detail = refusal.reason, refusal.detail
+                dropped.append(Dropped(id=example["id"], reason=reason, detail=detail))
+            else:
+                texts.append(written)
+                readable.append(example)
+        ids = iter(encode_texts(tokenizer, [text for sides in texts for text in sides.values()]))
+        encoded += [{side: np.array(next(ids), np.int32) for side in sides} for sides in texts]
+    return readable, encoded, dropped
+
+
+def longest(sides: Sides) -> int:
+    """Tokens of an example's longest side."""
+    return max(map(len, sides.values()))
 
 
 def refuse_if_none(examples: Examples, refused: Sequence[Dropped], context: Context) -> None:
@@ -240,19 +259,6 @@ def max_length(config: TrainingConfig) -> int | None:
     fields = getattr(trl, config.trainer_options).__dataclass_fields__
     limit: int | None = config.args.get("max_length", fields["max_length"].default)
     return limit
-
-
-def longest(
-    tokenizer: Any, conversations: Sequence[list[Message]], variables: Mapping[str, Any]
-) -> int:
-    """Tokens of the longest of some conversations.
-
-    Raises:
-        TemplateRefusal: the chat template refuses one.
-    """
-    return max(
-        len(encode_chat(tokenizer, conversation, variables)) for conversation in conversations
-    )
 
 
 def drop_longer(

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from transformers import AutoTokenizer
 
+from stages.generators.chat import encode_chat
 from stages.runtime.models import find_model
-from stages.training.examples import longest
 from stages.training.likelihood import answer_logps
 from stages.training.offline import dpo, kto, ranking, sft
 from stages.training.offline.groups import into_groups, read_ratings
@@ -79,7 +79,7 @@ def test_a_conversation_ends_with_the_end_of_its_last_turn(tiny, template, text)
     assert apply(ASK, add_generation_prompt=True, return_dict=False) == lead
     assert apply(ASK, return_dict=False) == plain.apply_chat_template(ASK, return_dict=False)
     assert len(whole) >= len(ids_of(plain, text))
-    assert longest(tokenizer, [ASK + SAY], {}) == len(ids_of(plain, text))
+    assert encode_chat(tokenizer, ASK + SAY) == ids_of(plain, text)
 
 
 def test_an_answer_may_hold_the_marks_of_the_template_and_end_in_blanks(tiny):

@@ -24,12 +24,12 @@ from stages.training.examples import (
     Sieve,
     arrange_examples,
     drop_longer,
+    encode_examples,
+    longest,
     max_length,
-    measure_examples,
     name_inputs,
     nothing_left,
     refuse_if_none,
-    with_variables,
 )
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
@@ -37,10 +37,9 @@ from stages.training.pair_data import ADVICE, check_label, fault_of_sides
 from stages.training.reward_models.format import RewardFormat
 
 COLUMNS = (
-    "chosen",
-    "rejected",
+    "chosen_ids",
+    "rejected_ids",
     "soft_label",
-    "chat_template_kwargs",
     "length",
     "chosen_unsafe",
     "rejected_unsafe",
@@ -164,20 +163,22 @@ def _nothing_left(inputs: Mapping[str, Artifact], dropped: list[Dropped]) -> Use
 def prepare_pairs(
     examples: Examples, layout: RewardFormat, base: Model, config: TrainingConfig, context: Context
 ) -> tuple[Examples, list[Dropped]]:
-    """Examples with the chat template's variables and their length in tokens, less those that it
-    refuses and those longer than `max_length`.
+    """Examples with their token ids and length, less those that the chat template refuses and those
+    longer than `max_length`.
 
     Raises:
         UserError: none is left.
     """
     variables = {**template_variables(context), **layout.template_arguments()}
     tokenizer = load_tokenizer(base, config.args)
-    examples = with_variables(arrange_examples(examples, variables), variables)
-    readable, lengths, refused = measure_examples(examples, tokenizer, variables, whole=True)
+    examples = arrange_examples(examples, variables)
+    readable, encoded, refused = encode_examples(examples, tokenizer, variables, whole=True)
     refuse_if_none(readable, refused, context)
+    lengths = list(map(longest, encoded))
     measured: Examples = []
-    for example, length in zip(readable, lengths, strict=True):
-        measured.append(example | {"length": length})
+    for example, sides, length in zip(readable, encoded, lengths, strict=True):
+        ids = {f"{side}_ids": sides[side] for side in sides}
+        measured.append(example | ids | {"length": length})
     fitting, dropped = drop_longer(measured, lengths, max_length(config), base, context)
     return fitting, [*refused, *dropped]
 
