@@ -45,15 +45,17 @@ def show_comparison(
     correction = CORRECTIONS[comparison.correction]
     several = f"p after {correction} for {len(comparison.rows)} comparisons"
     confidence = format_confidence(comparison.confidence)
+    alpha = 1 - comparison.confidence
+    console.print("ref, value: the mean of the reference [0] and of the log.")
     console.print(f"change: log minus reference, {confidence} interval; {several}.")
     console.print("finds: the smallest true change that is found with a chance of 80 %.")
-    console.print("Shares in per cent, their changes in points; * p below 0.05.")
+    console.print(f"Shares in per cent, their changes in points; * p below {alpha:.2g}.")
 
 
 def _table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("metric", overflow="fold", ratio=1)
-    for column in ("log", "n", "[0]", "it", "change", "p", "finds"):
+    for column in ("log", "n", "ref", "value", "change", "p", "finds"):
         table.add_column(column, justify="right", no_wrap=True)
     alpha = 1 - comparison.confidence
     for row in comparison.rows[:LINES_SHOWN]:

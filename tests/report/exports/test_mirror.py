@@ -101,3 +101,10 @@ def test_addresses_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match="the storage cannot be used"):
         push(tmp_path / "artifacts", "nosuch://bucket")
     assert main(["push", str(tmp_path / "artifacts"), "nosuch://bucket"]) == 2
+
+
+def test_a_folder_or_a_storage_without_artifacts_is_a_mistake(first, storage, tmp_path, capsys):
+    empty = f"file://{tmp_path / 'empty'}"
+    for words in (["push", str(tmp_path / "no"), storage], ["pull", str(tmp_path / "new"), empty]):
+        assert main(words) == 2
+        assert "no artifact lies here" in capsys.readouterr().err
