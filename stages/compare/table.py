@@ -17,6 +17,7 @@ from stages.statistics.formatting import (
     PER_CENT,
     format_confidence,
     format_p_value,
+    format_plural,
 )
 
 WIDTH = 80
@@ -43,7 +44,7 @@ def show_comparison(
     if rest > 0:
         console.print(f"and {rest} comparisons more: see the page, or name some with --metric")
     correction = CORRECTIONS[comparison.correction]
-    several = f"p after {correction} for {len(comparison.rows)} comparisons"
+    several = f"p after {correction} for {format_plural(len(comparison.rows), 'comparison')}"
     confidence = format_confidence(comparison.confidence)
     alpha = 1 - comparison.confidence
     console.print("ref, value: the mean of the reference [0] and of the log.")
