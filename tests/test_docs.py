@@ -81,6 +81,23 @@ def test_commands_compose():
             read_steps(join_sections(config["pipeline"]), STAGES)
 
 
+def test_the_pipeline_of_the_page_about_reward_hacks_is_whole(tmp_path):
+    """The file as it stands on the page, in a folder of the reader's own."""
+    page = (ROOT / "docs" / "how-to" / "watch-for-a-reward-hack.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "watched.yaml").write_text(text)
+    overrides = ["pipeline=watched", f"hydra.searchpath=[{tmp_path}]"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", overrides), resolve=True)
+    steps = {step.name: step for step in read_steps(join_sections(config["pipeline"]), STAGES)}
+    policy = steps["policy"]
+    assert policy.stage == "ppo" and policy.inputs["gold"] == "gold_reward"
+    assert policy.config.stop.gold == "gold"
+    terms = policy.config.reward_terms
+    assert terms["gold"].weight == 0 < terms["people"].weight
+
+
 def without_slurm(overrides: list[str]) -> list[str]:
     """Drop the launcher of Slurm where its plugin is not installed (requirements/README.md)."""
     uses_slurm = any(override.startswith("hydra/launcher=submitit") for override in overrides)

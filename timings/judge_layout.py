@@ -114,7 +114,7 @@ async def main() -> None:
         shares.append(last_share)
     print(
         f"ratio: median {statistics.median(ratios):.2f}, "
-        f"range {min(ratios):.2f} to {max(ratios):.2f} (target 4.5); "
+        f"range {min(ratios):.2f} to {max(ratios):.2f} (target 6); "
         f"cached {statistics.median(shares):.1%} (target 82 %)"
     )
     await generator.close()

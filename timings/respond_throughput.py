@@ -132,7 +132,7 @@ async def main() -> None:
         ratios += [we / they] if repeat else []
     print(
         f"ratio: median {statistics.median(ratios):.3f}, "
-        f"range {min(ratios):.3f} to {max(ratios):.3f} (target 0.9)"
+        f"range {min(ratios):.3f} to {max(ratios):.3f} (target 0.98)"
     )
     await generator.close()
     llm.llm_engine.engine_core.shutdown()

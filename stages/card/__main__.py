@@ -38,6 +38,7 @@ from stages.card.verify import check_folder
 from stages.chat.setup import Wishes, open_engines
 from stages.guards.console import open_console, styled
 from stages.guards.errors import UserError
+from stages.guards.text import read_count
 from stages.runs.records import RunRecord, open_run
 from stages.runtime.calls import Engines
 
@@ -75,7 +76,7 @@ def publish_command(options: argparse.Namespace) -> int:
         options.evidence,
     )
     count = len(record["effects"])
-    console.print(f"{options.out}: the policy of {published.policy} with {RECORD}.")
+    console.print(f"{options.out}: the policy of the step {published.policy!r}, with {RECORD}.")
     console.print(f"{len(record['steps'])} steps and {count} numbers are recorded.")
     unknown = [one["step"] for one in record["data"] if one["license"] == UNKNOWN]
     if unknown:
@@ -227,7 +228,7 @@ def _verify_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--requests",
-        type=int,
+        type=read_count,
         default=REQUESTS,
         metavar="N",
         help=f"with --model: how many (default: {REQUESTS})",

@@ -24,6 +24,7 @@ from stages.chat.session import Session
 from stages.chat.setup import POLICY, Setup, Wishes, from_model, from_run
 from stages.guards.console import guard_libraries, open_console, styled
 from stages.guards.errors import UserError
+from stages.guards.text import number_from, read_count
 from stages.principles import lint
 from stages.runs.records import open_run
 
@@ -303,8 +304,8 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="a system turn",
     )
-    parser.add_argument("--temperature", type=float)
-    parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--temperature", type=number_from(0))
+    parser.add_argument("--max-tokens", type=read_count)
     parser.add_argument(
         "--seed",
         type=int,

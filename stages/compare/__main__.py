@@ -29,6 +29,7 @@ from stages.compare.table import show_comparison
 from stages.guards.console import open_console
 from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
+from stages.guards.text import number_from, read_count
 
 PROGRAM = "python -m stages.compare"
 
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--confidence", type=_confidence, default=0.95)
     parser.add_argument(
         "--rows",
-        type=int,
+        type=read_count,
         default=MOST_ROWS,
         help="the most changed rows on the page",
     )
@@ -87,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _confidence(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
+    value = number_from(0, 1)(text)
+    if value in (0, 1):
         raise argparse.ArgumentTypeError("write a number between 0 and 1, such as 0.95")
     return value
 
@@ -97,6 +98,7 @@ def _open_all(names: Sequence[str]) -> list[Log]:
     """Read all logs. Where several paths are named, a run of Credo stands for its last policy."""
     paths = [_split(name) for name in names]
     folders = [path for _, path in paths]
+    _refuse_repeated([name or str(path) for name, path in paths])
     logs = []
     for name, path in paths:
         of_path = open_logs(path, name or _short(path, folders))
@@ -104,6 +106,16 @@ def _open_all(names: Sequence[str]) -> list[Log]:
             of_path = of_path[-1:]
         logs += of_path
     return logs
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"two logs are called {name!r}",
+                where="[NAME=]PATH",
+                fix="name each log once, and differently: base=PATH tuned=PATH",
+            )
 
 
 def _split(text: str) -> tuple[str, Path]:

@@ -17,6 +17,7 @@ from stages.statistics.formatting import (
     PER_CENT,
     format_confidence,
     format_p_value,
+    format_plural,
 )
 
 WIDTH = 80
@@ -43,17 +44,19 @@ def show_comparison(
     if rest > 0:
         console.print(f"and {rest} comparisons more: see the page, or name some with --metric")
     correction = CORRECTIONS[comparison.correction]
-    several = f"p after {correction} for {len(comparison.rows)} comparisons"
+    several = f"p after {correction} for {format_plural(len(comparison.rows), 'comparison')}"
     confidence = format_confidence(comparison.confidence)
+    alpha = 1 - comparison.confidence
+    console.print("ref, value: the mean of the reference [0] and of the log.")
     console.print(f"change: log minus reference, {confidence} interval; {several}.")
     console.print("finds: the smallest true change that is found with a chance of 80 %.")
-    console.print("Shares in per cent, their changes in points; * p below 0.05.")
+    console.print(f"Shares in per cent, their changes in points; * p below {alpha:.2g}.")
 
 
 def _table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("metric", overflow="fold", ratio=1)
-    for column in ("log", "n", "[0]", "it", "change", "p", "finds"):
+    for column in ("log", "n", "ref", "value", "change", "p", "finds"):
         table.add_column(column, justify="right", no_wrap=True)
     alpha = 1 - comparison.confidence
     for row in comparison.rows[:LINES_SHOWN]:

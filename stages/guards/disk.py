@@ -11,6 +11,13 @@ from stages.guards.errors import UserError, find_cause
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """What the system says of a disk that takes no more."""
+PLACES = {
+    errno.ENOENT: "its folder does not exist",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.EISDIR: "this is a folder, not a file",
+    errno.ENAMETOOLONG: "its name is too long",
+}
+"""What the system says of a place that cannot exist, in words: no space or right would help."""
 REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
 """The same, and what it says of missing rights and of too many open files."""
 
@@ -55,6 +62,9 @@ class CannotWrite(UserError):
 
 def refuse_writing(error: OSError, place: str | Path) -> CannotWrite:
     """Return the message where the system refuses to write."""
+    if error.errno in PLACES:
+        what = f"this cannot be written: {PLACES[error.errno]}"
+        return CannotWrite(what, where=str(place), fix="name a file in a folder that exists")
     reason = error.strerror or str(error).partition(chr(10))[0] or type(error).__name__
     return CannotWrite(
         f"this cannot be written: {reason}",

@@ -1,7 +1,11 @@
-"""Text from outside: characters that no file can hold, or that change what a terminal shows."""
+"""Text from outside: characters that no file holds or a terminal obeys, numbers in commands."""
 
+import math
 import re
 import unicodedata
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -44,3 +48,31 @@ def spell_controls(text: str) -> str:
     """
     visible = CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
     return SURROGATE.sub(lambda match: ascii(match.group())[1:-1], visible)
+
+
+def read_count(text: str) -> int:
+    """Return a whole number from 1, as an option of a command gives it.
+
+    Raises:
+        ArgumentTypeError: it is none; argparse shows the message.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"write a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def number_from(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """Return a reader of numbers from `low` to `high`, for an option of a command.
+
+    It raises ArgumentTypeError, whose message argparse shows.
+    """
+    bounds = f"of {low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
+
+    def read(text: str) -> float:
+        with suppress(ValueError):
+            number = float(text)
+            if low <= number <= high and math.isfinite(number):
+                return number
+        raise ArgumentTypeError(f"write a number {bounds}, not {text!r}")
+
+    return read

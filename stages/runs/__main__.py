@@ -15,6 +15,7 @@ from rich.console import Console
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
+from stages.guards.text import number_from, read_count
 from stages.runs.comparison import compare_runs
 from stages.runs.disk import cost_of_runs, format_bytes, read_files, size_of
 from stages.runs.live import describe_status
@@ -109,6 +110,12 @@ def compare_command(
     """Show how two runs differ."""
     first = open_run(options.first, options.runs_dir)
     second = open_run(options.second, options.runs_dir)
+    if first.folder == second.folder:
+        raise UserError(
+            f"both are the run {first.id}",
+            where="compare",
+            fix=f"name two runs: `{PROGRAM} list` shows them",
+        )
     show_comparison(
         first,
         second,
@@ -164,8 +171,10 @@ def prune_command(
         return _kept(list_runs(options.runs_dir), options)
 
     if not options.yes:
-        show_pruning(plan_pruning(options.runs_dir, choose_kept()), console)
-        console.print("Nothing was removed; --yes removes it.")
+        plan = plan_pruning(options.runs_dir, choose_kept())
+        show_pruning(plan, console)
+        rest = "Nothing was removed; --yes removes it." if plan.removals else "Nothing to remove."
+        console.print(rest)
         return 0
     pruning, removed = prune(
         options.runs_dir,
@@ -235,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     listed = add("list")
     listed.add_argument(
         "--limit",
-        type=int,
+        type=read_count,
         default=20,
         help="the most lines (default: 20)",
     )
@@ -252,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument(
         "--watch",
-        type=float,
+        type=number_from(0.1),
         nargs="?",
         const=2.0,
         metavar="SECONDS",
@@ -299,7 +308,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     pruned.add_argument(
         "--keep-last",
-        type=int,
+        type=read_count,
         metavar="N",
         help="keep what the last N runs or sweeps need",
     )

@@ -5,6 +5,7 @@ refused everywhere. The types here bound an option where it is declared.
 """
 
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ LARGEST_INT = 2**63 - 1
 """Of what rows and files can hold."""
 DEEPEST = 50
 """Levels of lists and mappings in an option."""
+MAPPING = re.compile(r"a valid dictionary|a dictionary or an instance of \w+")
+"""What pydantic calls a mapping of YAML."""
 SHOWN = 80
 """Characters of a wrong value that a message shows."""
 
@@ -160,6 +163,7 @@ def _explain(error: ValidationError, where: str, odd: set[str], faults: Faults) 
         else:
             value = show_value(fault["input"], option)
             words = fault["msg"].replace("valid tuple", "list, such as [a, b]")
+            words = MAPPING.sub("a mapping, {name: value}", words)
             what = f"option {option!r}: {words} (given: {value})"
             fix = "correct the value in the pipeline file or on the command line"
         faults.add(UserError(what, where=where, fix=fix))

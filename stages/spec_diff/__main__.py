@@ -24,6 +24,7 @@ from stages.guards.console import open_console, styled
 from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
 from stages.guards.files import exists, read_text
+from stages.guards.text import number_from
 from stages.report import page
 from stages.runs.records import open_run
 from stages.runtime.artifacts import Artifact
@@ -221,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--similarity",
-        type=float,
+        type=number_from(0, 1),
         default=SAME_CLAUSE,
         help=f"of texts of a clause with another id, 0 to 1 (default {SAME_CLAUSE})",
     )

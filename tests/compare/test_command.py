@@ -82,3 +82,28 @@ def test_the_rows_that_changed_are_shown(tmp_path):
     drawn, errors = browse(tmp_path / "c.html", "", tmp_path)
     assert not errors
     assert "1 to 20 of 36" in drawn and drawn.count('class="card entry"') == 20
+
+
+def test_mistakes_in_names_and_places_say_how_to_mend_them(tmp_path, capsys):
+    log = str(tools.verifiers(tmp_path / "one", REWARDS))
+    other = str(tools.verifiers(tmp_path / "two", WORSE))
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "empty").mkdir()
+    cases = [
+        ([f"a={log}", f"a={other}"], "two logs are called 'a'"),
+        ([log, log], "two logs are called"),
+        ([log, str(tmp_path / "empty.jsonl")], "it is empty"),
+        ([log, str(tmp_path / "empty")], "it is empty"),
+        ([log, other, "--json", str(tmp_path)], "this is a folder, not a file"),
+        ([log, other, "--json", str(tmp_path / "no" / "x.json")], "its folder does not exist"),
+    ]
+    for arguments, words in cases:
+        assert compare(tmp_path, *arguments) == 2
+        shown = capsys.readouterr().err
+        assert words in shown and "df -h" not in shown
+
+
+def test_the_star_is_explained_by_the_confidence_that_was_asked_for(tmp_path, capsys):
+    logs = [str(tools.verifiers(tmp_path / name, REWARDS)) for name in ("one", "two")]
+    assert compare(tmp_path, *logs, "--confidence", "0.99") == 0
+    assert "* p below 0.01." in capsys.readouterr().out

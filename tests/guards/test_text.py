@@ -1,10 +1,18 @@
 """Text from outside: what shows nothing, and what no file can hold."""
 
+from argparse import ArgumentTypeError
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.guards.text import is_visible, replace_surrogates, spell_controls
+from stages.guards.text import (
+    is_visible,
+    number_from,
+    read_count,
+    replace_surrogates,
+    spell_controls,
+)
 
 FAMILY = "\U0001f468\u200d\U0001f469"
 
@@ -28,3 +36,20 @@ def test_what_is_replaced_or_spelt_can_be_written(text):
     shown = spell_controls(text)
     shown.encode()
     assert "\x1b" not in shown and "\u202e" not in shown
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "abc", "", "\u00b2"])
+def test_a_count_in_a_command_is_a_whole_number_from_one(text):
+    with pytest.raises(ArgumentTypeError, match="whole number from 1"):
+        read_count(text)
+    assert read_count("12") == 12
+
+
+def test_a_number_in_a_command_lies_within_its_bounds():
+    read = number_from(0, 1)
+    assert [read(text) for text in ("0", "0.25", "1")] == [0, 0.25, 1]
+    for text in ("-0.1", "5", "nan", "abc", ""):
+        with pytest.raises(ArgumentTypeError, match=f"from 0 to 1, not '{text}'"):
+            read(text)
+    with pytest.raises(ArgumentTypeError, match=r"of 0\.1 or more, not 'inf'"):
+        number_from(0.1)("inf")

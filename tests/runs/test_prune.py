@@ -148,3 +148,11 @@ def test_a_lock_is_seen_only_while_it_is_held(tmp_path):
     with hold_lock(file):
         assert is_locked(file)
     assert not is_locked(file)
+
+
+def test_fewer_than_one_run_cannot_be_kept(two):
+    runs_dir, older, newer = two
+    for count in ("0", "-1"):
+        with pytest.raises(SystemExit):
+            prune(runs_dir, f"--keep-last={count}", "--yes")
+    assert names(runs_dir) == older | newer

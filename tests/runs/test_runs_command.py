@@ -163,3 +163,8 @@ def test_damaged_records_are_listed_and_mistakes_are_said(runs_dir, capsys):
     assert main(["list", "--runs-dir", str(runs_dir / "nothing")]) == 2
     assert main(["compare", "zzz", "--runs-dir", str(runs_dir)]) == 2
     assert "there is no such run" in capsys.readouterr().err
+
+
+def test_a_run_is_not_compared_with_itself(runs_dir, capsys):
+    assert main(["compare", "last", "--runs-dir", str(runs_dir)]) == 2
+    assert "both are the run bbb222" in capsys.readouterr().err

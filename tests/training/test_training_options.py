@@ -90,7 +90,7 @@ def test_a_term_that_names_a_missing_input_is_refused_by_the_plan(option):
     }
     base = {"stage": "model", "path": "x/y"}
     steps = {"base": base, "asked": {"stage": "prompts", "source": "x.jsonl"}, "policy": step}
-    with pytest.raises(UserError, match="names an input 'rm'"):
+    with pytest.raises(UserError, match=r"step 'policy': .*names an unknown input 'rm'"):
         read_steps(steps, STAGES)
 
 

@@ -60,10 +60,14 @@ def open_logs(
     if logs:
         return logs
     raise UserError(
-        "no log that can be compared",
+        "it is empty" if _is_empty(path) else "no log that can be compared",
         where=str(path),
         fix=f"give {'; '.join(FORMATS)}",
     )
+
+
+def _is_empty(path: Path) -> bool:
+    return not any(path.iterdir()) if path.is_dir() else not path.stat().st_size
 
 
 def _of_folder(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.guards.text import number_from, read_count
 from stages.principles.document import display_path, read_text
 from stages.principles.faults import slug
 
@@ -57,12 +58,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
     bounds = Bounds()
     command.add_argument("--votes", type=Path, required=True, metavar="FILE.csv")
     command.add_argument(
-        "--agree", type=float, default=bounds.agree, help="least mean agreement of the groups"
+        "--agree",
+        type=number_from(0, 1),
+        default=bounds.agree,
+        help="least mean agreement of the groups",
     )
     command.add_argument(
         "--least-votes", type=int, default=bounds.votes, help="fewest votes in every group"
     )
-    command.add_argument("--most", type=int, help="the best so many statements")
+    command.add_argument("--most", type=read_count, help="the best so many statements")
 
 
 @dataclass(frozen=True)

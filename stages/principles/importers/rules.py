@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
+from stages.guards.text import read_count
 from stages.principles.constitution import Constitution, Principle
 from stages.principles.faults import slug
 from stages.runtime.store import derive_seed
@@ -172,7 +173,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--situation", metavar="COLUMN")
     command.add_argument("--tags", metavar="COLUMN")
     command.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE")
-    command.add_argument("--most", type=_count, default=2000, help="rules, drawn by hash (2000)")
+    command.add_argument(
+        "--most", type=read_count, default=2000, help="rules, drawn by hash (2000)"
+    )
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -190,11 +193,3 @@ def columns_of(options: argparse.Namespace) -> Columns:
             )
         only[column] = value
     return Columns(options.rule, options.situation, options.tags, only)
-
-
-def _count(text: str) -> int:
-    """A number from 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number

@@ -26,13 +26,14 @@ from stages.runtime.artifacts import look_up
 from stages.runtime.manifest import MANIFEST, check_files, read_manifest
 from stages.runtime.row_files import DamagedArtifact
 
+PROGRAM = "python -m stages.report.exports.mirror"
 PULLED = ".pulled"
 """Beside the artifacts: the folder of what is being copied."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Copy what the command line says; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(PROGRAM, description=__doc__.partition("\n")[0])
     parser.add_argument("direction", choices=["push", "pull"])
     parser.add_argument("artifacts", type=Path, help="a run's folder of artifacts")
     parser.add_argument("storage", help="its address, such as s3://bucket/credo")
@@ -61,7 +62,9 @@ def push(root: Path, url: str) -> tuple[list[str], list[str]]:
     """
     copied, damaged = [], []
     with _open_storage(url) as (storage, base):
-        for folder in sorted(root.glob("*-*")):
+        folders = sorted(root.glob("*-*"))
+        _refuse_nothing(folders, str(root), "give the folder of a run's artifacts: runs/artifacts")
+        for folder in folders:
             step, _, fingerprint = folder.name.rpartition("-")
             artifact, damage = look_up(root, step, fingerprint)
             target = f"{base}/{folder.name}"
@@ -86,7 +89,9 @@ def pull(root: Path, url: str) -> tuple[list[str], list[str]]:
     """Copy finished artifacts that are not in `root` from the storage; see `push`."""
     copied, damaged = [], []
     with _open_storage(url) as (storage, base), errors_of_writing(root):
-        for path in sorted(storage.glob(f"{base}/*-*/{MANIFEST}")):
+        manifests = sorted(storage.glob(f"{base}/*-*/{MANIFEST}"))
+        _refuse_nothing(manifests, url, "check the address; a push fills it")
+        for path in manifests:
             name = PurePosixPath(path).parent.name
             step, _, fingerprint = name.rpartition("-")
             if look_up(root, step, fingerprint)[0]:
@@ -105,6 +110,11 @@ def pull(root: Path, url: str) -> tuple[list[str], list[str]]:
             copied.append(name)
         remove(root / PULLED)
     return copied, damaged
+
+
+def _refuse_nothing(places: Sequence[object], where: str, fix: str) -> None:
+    if not places:
+        raise UserError("no artifact lies here", where=where, fix=fix)
 
 
 def _download(storage: Any, source: str, folder: Path) -> None:

@@ -86,7 +86,8 @@ class Ablation(Callback):
             comparison = compare(settings.ablate, jobs)
             finished = [job for job in jobs if not job.error]
             write(folder / FOLDER, comparison, settings.ablate, finished)
-            open_console().print(summary_table(comparison))
+            screen = open_console()
+            screen.print(summary_table(comparison, screen.width))
             for note in notes(comparison):
                 console.print(f"Note: {note}")
             page = _write_page(folder / FOLDER, comparison, settings.ablate, jobs)

@@ -4,7 +4,7 @@ In: a `Comparison`. Out: a rich table, lines of text.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 
@@ -22,30 +22,54 @@ from stages.statistics.formatting import (
 )
 
 OTHERS = 4  # outcomes beside the first one
+WIDE = 200  # letters of a terminal with room for all
+VERDICT = 3  # its column
+PADDING = 3  # letters between columns
 NAME = 40  # letters of a variant's name that stay on one line
 
 
-def summary_table(comparison: Comparison) -> Table:
+def summary_table(comparison: Comparison, width: int = WIDE) -> Table:
     """The main outcome with its interval and verdict, and the changes of further outcomes.
 
     Shares are in points, margins in logits.
+
+    Args:
+        width: of the terminal; outcomes for which there is no room are left to the page.
     """
     others = _other_outcomes(comparison)
     table = Table(title=_title(comparison), title_justify="left")
     p = f"p ({CORRECTIONS[comparison.correction]})"
     columns = ["variant", comparison.outcome, p, "verdict", *others]
-    for index, column in enumerate(columns):
-        is_text = index in (0, 3)
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     longest = max((len(label) for label in comparison.runs), default=0)
-    table.columns[0].min_width = min(NAME, longest)
-    for run in comparison.runs.values():
-        table.add_row(run.label, *_line(comparison, run, others))
+    lines = {run.label: _line(comparison, run, others) for run in comparison.runs.values()}
+    room = width - 1
+    for index, column in enumerate(columns):
+        cells = [column, *(line[index - 1] for line in lines.values() if index - 1 < len(line))]
+        least = _longest(cells, index == VERDICT) if index else min(NAME, longest, width // 3)
+        room -= least + PADDING
+        if index > VERDICT and room < 0:
+            break
+        justify: Literal["left", "right"] = "left" if index in (0, VERDICT) else "right"
+        table.add_column(
+            column,
+            justify=justify,
+            overflow="fold",
+            min_width=least,
+            no_wrap=index not in (0, VERDICT),
+        )
+    for label, line in lines.items():
+        table.add_row(*[label, *line][: len(table.columns)])
     for job in comparison.missing:
         seed = "" if job["seed"] is None else f" seed {job['seed']}"
         error = job["error"].splitlines()[0]
         table.add_row(f"{job['variant']}{seed}", "missing", "", error)
     return table
+
+
+def _longest(cells: list[str], may_break: bool) -> int:
+    """The letters of the longest cell, or word."""
+    parts = " ".join(cells).split() if may_break else cells
+    return max(map(len, parts))
 
 
 def _other_outcomes(comparison: Comparison) -> list[str]:

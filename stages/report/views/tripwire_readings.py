@@ -22,8 +22,8 @@ WIRES = {
     "length": "length, tokens",
     "refusals": "refusals, %",
     "repetition": "repetition, %",
-    "silent": "values that answers are silent on, %",
-    "missing": "answers without a reward, %",
+    "silent": "silent on values, %",
+    "missing": "no reward, %",
 }
 
 

@@ -33,6 +33,7 @@ from stages.training.online.hacking.stop_rule import (
     StopRule,
     check_stop,
     conclude,
+    doubt_points,
     doubt_stop,
 )
 from stages.training.online.hacking.tripwires import describe_tripped, read_curves
@@ -87,7 +88,8 @@ def check_online_inputs(
 ) -> None:
     """Refuse a reward whose terms name an input that the step does not have."""
     named = inputs_of(config.reward_terms)
-    refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
+    where = f"stage {config.stage!r}, rewards"
+    refuse_unknown(named, inputs, "a term of the reward names an unknown input", where)
 
 
 def foresee_terms(
@@ -212,6 +214,8 @@ def run_online(
     for watcher in watchers:
         facts, doubts = conclude(watcher.stop, watcher.event, context)
         metrics["stop"] = watcher.metrics() | facts
+        if watcher.event is None:
+            doubts = doubt_points(watcher.stop, len(watcher.gold))
         warnings = [*doubts, *warnings]
     return replace(
         result,

@@ -115,7 +115,8 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     """Refuse terms of the reward and of the costs that name an input which the step lacks."""
     check_online_inputs(config, inputs)
     named = inputs_of(config.cost_terms)
-    refuse_unknown(named, inputs, "a term of the costs names an input", "costs")
+    where = f"stage {config.stage!r}, costs"
+    refuse_unknown(named, inputs, "a term of the costs names an unknown input", where)
 
 
 def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:

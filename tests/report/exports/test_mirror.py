@@ -130,3 +130,10 @@ def test_a_bucket_that_is_not_there_is_refused_and_not_created(first, storage):
         with pytest.raises(UserError, match="there is no bucket 'another-bucket'"):
             copy(root, "s3://another-bucket/credo")
     assert len(push(root, storage)[0]) >= 3
+
+
+def test_a_folder_or_a_storage_without_artifacts_is_a_mistake(first, storage, tmp_path, capsys):
+    empty = f"file://{tmp_path / 'empty'}"
+    for words in (["push", str(tmp_path / "no"), storage], ["pull", str(tmp_path / "new"), empty]):
+        assert main(words) == 2
+        assert "no artifact lies here" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from stages.ablation import matrix
 from stages.ablation.compare import REDUNDANCY, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run
+from stages.guards.console import open_console
 from stages.preferences.label_rule import rule_of
 from stages.report.sweep import files
 from stages.report.sweep.charts import rating_chart, sign, tint
@@ -246,6 +247,18 @@ def test_what_a_judge_cannot_tell_is_no_evidence(tmp_path, comparison, jobs):
     assert json.loads((tmp_path / "results.json").read_text())["doubts"] == doubts
     _, trusted = write(tmp_path, replace(comparison, doubts={}), jobs)
     assert 'class="row differs' in trusted and "no evidence" not in trusted
+
+
+def test_the_table_in_eighty_columns_breaks_no_word(comparison, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    open_console().print(summary_table(comparison, 80))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert len(summary_table(comparison, 60).columns) == 4, "the page has the others"
+    for column in summary_table(comparison, 80).columns:
+        cells = list(column.cells)[:-1]  # the last line is a job that failed, with its error
+        words = " ".join(map(str, cells)).split()
+        assert all(word in shown for word in words)
 
 
 def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):

@@ -17,7 +17,7 @@ from stages.training.online.hacking.detector import (
     largest_statistic,
     simulate_limit,
 )
-from stages.training.online.hacking.stop_rule import StopRule
+from stages.training.online.hacking.stop_rule import StopRule, doubt_points
 from stages.training.online.hacking.stopping import StopTraining
 from stages.training.online.online_training import online_identity
 from stages.training.online.rewards import read_terms
@@ -156,11 +156,20 @@ def test_a_kl_above_its_budget_ends_a_training_and_points_without_a_number_are_l
     assert watch(StopRule(gold="gold"), history)[0].event is None
 
 
+def test_a_training_too_short_for_an_alarm_says_so():
+    rule = StopRule(gold="gold")
+    short, _, _ = watch(rule, hacked(9))
+    assert "scored in 9 rollouts, and the test needs 10" in doubt_points(rule, len(short.gold))[0]
+    enough, _, _ = watch(rule, hacked(10))
+    assert doubt_points(rule, len(enough.gold)) == doubt_points(StopRule(kl=9.0), 0) == []
+
+
 @pytest.mark.parametrize(
     "stop, part",
     [
         ({}, "watches nothing"),
-        ({"gold": "gould"}, "Did you mean 'gold'"),
+        ({"gold": "gould"}, r"^stage '\w+', stop: .* unknown term 'gould'\. Did you mean 'gold'"),
+        ("gold", "option 'stop': Input should be a mapping"),
         ({"gold": "letters"}, "is trained against"),
         ({"gold": "gold", "false_alarms": 0.0}, "false_alarms"),
         ({"gold": "gold", "action": "pause"}, "action"),
