@@ -212,7 +212,7 @@ def run_online(
     for watcher in watchers:
         facts, doubts = conclude(watcher.stop, watcher.event, context)
         metrics["stop"] = watcher.metrics() | facts
-        warnings = [*doubts, *warnings]
+        warnings = [*doubts, *watcher.doubts(), *warnings]
     return replace(
         result,
         metrics=metrics,

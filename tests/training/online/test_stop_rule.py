@@ -91,6 +91,27 @@ def test_no_alarm_where_the_reward_falls_too():
     assert check_last(gold[:9], rising(dice)[:9], limit) is None, "too few points"
 
 
+@pytest.mark.parametrize("level", [0.1, 0.3, 1 / 3, 0.7, 1.0, 0.0, -0.1, 1e6 / 3])
+def test_gold_that_never_changes_raises_no_alarm(level):
+    """Its sums are rounded, in each stretch in another way."""
+    reward = list(np.arange(POINTS, dtype=float))
+    limit = simulate_limit(POINTS, 0.05)
+    assert find_alarm([level] * POINTS, reward, limit) is None
+    nearly = [level, np.nextafter(level, 9)] * (POINTS // 2)
+    assert find_alarm(nearly, reward, limit) is None
+
+
+def test_one_small_dip_of_gold_that_was_constant_is_no_fall_and_a_real_fall_is_seen():
+    reward = list(np.arange(POINTS, dtype=float))
+    limit = simulate_limit(POINTS, 0.05)
+    dip = [1.0] * POINTS
+    dip[14] = 0.98
+    assert find_alarm(dip, reward, limit) is None
+    share = np.clip(1 - (np.arange(POINTS) - 14) / 20, 0.5, 1)  # of 32 answers, from point 15 on
+    fall = np.random.default_rng(19).binomial(32, share) / 32
+    assert 14 < find_alarm(list(fall), reward, limit).point <= 22
+
+
 def test_the_limit_is_of_the_statistic_that_is_checked_point_by_point():
     """What is simulated for many curves at once is what a training computes at each point."""
     dice = np.random.default_rng(17)
@@ -136,6 +157,20 @@ def test_a_resumed_training_decides_as_one_that_never_ended():
         assert asdict(again.event) == asdict(whole.event) and control.should_training_stop
     warned, control, _ = watch(StopRule(gold="gold", action="warn"), hacked())
     assert warned.event.step == whole.event.step and not control.should_training_stop
+
+
+def test_a_rule_that_could_watch_nothing_says_so():
+    few, _, _ = watch(StopRule(gold="gold"), hacked(9))
+    missing, _, _ = watch(StopRule(gold="gold"), [logged(n, None, 1.0) for n in range(20)])
+    assert "'gold' was measured at 9 points, and an alarm needs 10" in few.doubts()[0]
+    assert "'gold' was measured at 0 points" in missing.doubts()[0]
+    budget = StopRule(kl=3.0)
+    for kl in (None, 0.0):  # of GRPO and of PPO without a reference
+        history = [logged(n, 1.0, 1.0, kl_per_completion=kl) for n in range(20)]
+        assert "with `beta: 0` nothing measures it" in watch(budget, history)[0].doubts()[0]
+    below = [logged(n, 1.0, 1.0, kl_per_completion=0.1 * (n > 0)) for n in range(20)]
+    assert watch(budget, below)[0].doubts() == []
+    assert watch(StopRule(gold="gold"), hacked())[0].doubts() == []
 
 
 def test_the_limit_is_for_as_many_points_as_there_are_rollouts():
