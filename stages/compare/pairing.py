@@ -42,6 +42,8 @@ MANY_CHANGES = 300
 """Above it, the power of McNemar's exact test is that of the normal approximation within 1 %, and
 slow to add up.
 """
+METRICS_SHOWN = 8
+"""In a note."""
 CORRECTIONS = {HOLM: "Holm", MAX_T: "max-T"}
 Values = Mapping[str, float]
 
@@ -118,17 +120,30 @@ def compare_logs(
     names = _shared_metrics(logs, metrics)
     notes = [f"{log.name}: {remark}" for log in logs for remark in log.remarks()]
     rows = []
+    apart: dict[str, list[str]] = {}
     for metric in names:
         for place, other in enumerate(logs[1:], start=1):
             row = _compare(metric, place, logs[0], other, confidence)
             if row:
                 rows.append(row)
+            elif metric in other.scores:
+                apart.setdefault(other.name, []).append(metric)
     if not rows:
         raise _nothing_in_common(logs)
     rows = _correct(rows, correction, 1 - confidence)
     matching = [note for other in logs[1:] for note in _matching(logs[0], other, names)]
     alike = [note for other in logs[1:] for note in _not_alike(logs[0], other)]
-    return Comparison(logs, rows, correction, confidence, alike + matching + notes)
+    left_out = [_not_compared(logs[0].name, *pair) for pair in apart.items()]
+    return Comparison(logs, rows, correction, confidence, left_out + alike + matching + notes)
+
+
+def _not_compared(reference: str, other: str, metrics: Sequence[str]) -> str:
+    rest = len(metrics) - METRICS_SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    return (
+        f"{other} and {reference} share fewer than two items with a value of "
+        f"{', '.join(metrics[:METRICS_SHOWN])}{more}: not compared"
+    )
 
 
 def _not_alike(reference: Log, other: Log) -> Iterator[str]:

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.guards.disk import write_atomically
+from stages.guards.text import replace_surrogates
 from stages.report.contents import with_contents
 from stages.runtime.cost.prices import format_money
 from stages.statistics.formatting import (
@@ -68,7 +69,7 @@ def write(
     js = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     page = _environment(template.parent).get_template(template.name)
     html = page.render(css=Markup(css), js=Markup(js), **values)
-    write_atomically(path, html)
+    write_atomically(path, replace_surrogates(html))
 
 
 def identity(*files: Path) -> dict[str, str]:

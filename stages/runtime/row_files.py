@@ -78,7 +78,8 @@ def write_rows(path: Path, rows: Iterable[Any], row_type: type) -> StoredRows:
     remaining = iter(rows)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while batch := list(islice(remaining, BATCH)):
-            writer.write_batch(_as_batch(batch, schema))
+            for part in _as_batches(batch, schema):
+                writer.write_batch(part)
             count += len(batch)
     return StoredRows(path, count)
 
@@ -106,13 +107,20 @@ def write_dropped(folder: Path, dropped: Iterable[Dropped]) -> Counter[str]:
     return counts
 
 
-def _as_batch(rows: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+def _as_batches(rows: Sequence[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield rows as one batch, or in halves where a column holds more than 2 GB of text."""
     columns: Any = [[getattr(row, name) for row in rows] for name in schema.names]
     try:
         arrays = list(map(pa.array, columns, schema.types))
     except UnicodeEncodeError:  # half of a character
         arrays = list(map(pa.array, replace_surrogates(columns), schema.types))
-    return pa.record_batch(arrays, schema=schema)
+    if len(rows) > 1 and any(isinstance(array, pa.ChunkedArray) for array in arrays):
+        middle = len(rows) // 2
+        del columns, arrays
+        yield from _as_batches(rows[:middle], schema)
+        yield from _as_batches(rows[middle:], schema)
+    else:
+        yield pa.record_batch(arrays, schema=schema)
 
 
 def read_rows(path: Path, *allowed: type[R], columns: Columns | None = None) -> list[R]:
@@ -175,11 +183,13 @@ def _each_batch(
     with _report_damage(path), pq.ParquetFile(path) as file:
         there = file.schema_arrow.names
         names = [name for name in there if read is None or name in read]
-        for batch in file.iter_batches(BATCH, columns=names):
-            for name in names:
-                if batch.column(name).null_count and not _is_optional(hints[name]):
-                    raise ValueError(f"the column {name!r} lacks values")
-            yield batch
+        # Each written batch is a group; two together may hold more text than Arrow reads at once.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(BATCH, row_groups=[group], columns=names):
+                for name in names:
+                    if batch.column(name).null_count and not _is_optional(hints[name]):
+                        raise ValueError(f"the column {name!r} lacks values")
+                yield batch
 
 
 def count_rows(path: Path) -> int:

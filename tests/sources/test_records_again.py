@@ -177,3 +177,22 @@ def test_pairs_of_a_file_with_a_column_of_verdicts(tmp_path):
     rows = human_pairs.run(config, {}, AloneContext()).rows
     assert [row.chosen for row in rows] == ["x", "x", "y", "x", "y"]
     assert all(isinstance(row, Pair) for row in rows)
+
+
+def test_more_text_than_a_column_of_arrow_holds_is_written_in_parts(tmp_path, monkeypatch):
+    """Of 44 lines of 50 MB Arrow makes a column in chunks, which no batch can hold."""
+    make_array = row_files.pa.array
+
+    def at_most_three(values, kind):
+        array = make_array(values, kind)
+        return array if len(values) < 4 else row_files.pa.chunked_array([array])
+
+    rows = [Prompt(id=f"{i}", messages=[], kind="k") for i in range(10)]
+    with monkeypatch.context() as patch:
+        patch.setattr(row_files.pa, "array", at_most_three)
+        stored = write_rows(tmp_path / "rows.parquet", rows, Prompt)
+    assert (len(stored), list(stored)) == (10, rows)
+    sizes = []
+    for batch in row_files._each_batch(tmp_path / "rows.parquet", Prompt, None):
+        sizes.append(len(batch))
+    assert max(sizes) <= 3, "groups are not read together"

@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.compare.logs.log import (
     Log,
+    hash_text,
     require,
 )
 from stages.guards.files import read_json
@@ -135,4 +136,7 @@ def _text(pair: Mapping[str, Any], side: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    if len(text) <= LONGEST:
+        return text
+    # Principles of two experiments may begin alike, and are not the same.
+    return f"{text[: LONGEST - 3]}... ({hash_text(text)[:6]})"

@@ -1,8 +1,8 @@
 """Logs of lm-evaluation-harness: `samples_<task>_<date>.jsonl`, written with `--log_samples`.
 
-In: a folder, or one file. Out: one log, with a metric for each task, metric and filter. The tool's
-own numbers come from `results_<date>.json` beside. An item is a document of a task, by the hash of
-its content, so that logs over different parts of a task can be matched.
+In: a folder, or one file. Out: one log for each model, with a metric for each task, metric and
+filter. The tool's own numbers come from `results_<date>.json` beside. An item is a document of a
+task, by the hash of its content, so that logs over different parts of a task can be matched.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import Any
 
 from stages.compare.logs.log import (
     Log,
+    is_number,
     require,
 )
 from stages.guards.files import read_json
@@ -28,9 +29,13 @@ MEASURED_BY = {"versions": "version", "n-shot": "shots", "task_hashes": "prompts
 """By key of the results, what two logs of a task must share to be comparable."""
 
 
-def sample_files(folder: Path) -> list[Path]:
-    """The samples of a folder, or of the one folder for each model in it."""
-    return sorted(folder.glob("samples_*.jsonl")) or sorted(folder.glob("*/samples_*.jsonl"))
+def sample_files(folder: Path) -> dict[str, list[Path]]:
+    """By folder of a model its samples: those of this folder, or of the folders in it."""
+    files = sorted(folder.glob("samples_*.jsonl")) or sorted(folder.glob("*/samples_*.jsonl"))
+    models: dict[str, list[Path]] = {}
+    for file in files:
+        models.setdefault(file.parent.name, []).append(file)
+    return models
 
 
 def read_lm_eval(
@@ -139,5 +144,5 @@ def _add_reported(
             log.measured_by[f"{name} of {task}"] = str(value)
     for key, number in (results.get("results", {}).get(task) or {}).items():
         metric, _, answer_filter = key.partition(",")
-        if isinstance(number, int | float) and "_stderr" not in metric and answer_filter:
+        if is_number(number) and "_stderr" not in metric and answer_filter:
             log.reported[metric_name(task, metric, answer_filter)] = float(number)

@@ -6,7 +6,7 @@ the numbers that the tool itself reports, which the values must give again.
 
 import hashlib
 import json
-import math
+from collections import Counter
 from collections.abc import (
     Iterator,
     Mapping,
@@ -25,6 +25,8 @@ from typing import (
 from stages.guards.errors import UserError
 from stages.statistics.intervals import by_prompt
 
+LARGEST = 1e100
+"""The largest number that is a measurement: squares of it can still be added."""
 TOLERANCE = 1e-6
 """How far the mean of the values may be from the tool's own number; it may be rounded so."""
 
@@ -46,6 +48,7 @@ class Log:
         scores: by metric, the item and the value of each answer.
         items: by item, its texts; of several answers the first.
         reported: by metric, the number that the tool's own files hold.
+        unmeasured: by metric, in how many answers it has no number.
         notes: what a reader of the numbers must know.
         measured_by: by name, such as "principles", what measured the answers: its text or a hash.
     """
@@ -56,6 +59,7 @@ class Log:
     scores: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     items: dict[str, Item] = field(default_factory=dict)
     reported: dict[str, float] = field(default_factory=dict)
+    unmeasured: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     measured_by: dict[str, str] = field(default_factory=dict)
 
@@ -66,11 +70,13 @@ class Log:
         answer: Any,
         values: Mapping[str, Any],
     ) -> None:
-        """Add one answer; a value that is not a number was not measured and is left out."""
+        """Add one answer; a value that is no number is left out and counted."""
         self.items.setdefault(item, Item(as_text(prompt), as_text(answer)))
         for metric, value in values.items():
             if is_number(value):
                 self.scores.setdefault(metric, []).append((item, float(value)))
+            else:
+                self.unmeasured[metric] += 1
 
     def mean(
         self,
@@ -87,8 +93,15 @@ class Log:
         return by_prompt(self.scores.get(metric, []))
 
     def remarks(self) -> Iterator[str]:
-        """The notes, and each number of the tool that the answers do not give."""
+        """The notes, what was left out, and numbers of the tool that the answers do not give."""
         yield from self.notes
+        for metric, values in self.scores.items():
+            count = self.unmeasured[metric]
+            if count:
+                yield (
+                    f"{count:,} of {count + len(values):,} answers have no finite number as "
+                    f"{metric}, so they are left out"
+                )
         for metric, number in self.reported.items():
             if metric not in self.scores:
                 continue
@@ -101,8 +114,8 @@ class Log:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, or yes or no."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    """Whether a value is a number that can be averaged, or yes or no."""
+    return isinstance(value, int | float) and abs(value) <= LARGEST
 
 
 def as_text(value: Any) -> str:

@@ -51,7 +51,7 @@ def open_logs(
         raise UserError("no such file or folder", where=str(path), fix="check the path")
     try:
         logs = _of_folder(path, name) if path.is_dir() else _of_file(path, name)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
             f"the file is not as its tool writes it ({type(error).__name__}: {error})",
             where=str(path),
@@ -76,8 +76,12 @@ def _of_folder(
 ) -> list[Log]:
     if credo.is_credo(folder):
         return credo.read_credo(folder, name)
-    if files := lm_eval.sample_files(folder):
-        return [lm_eval.read_lm_eval(files, name, folder)]
+    if models := lm_eval.sample_files(folder):
+        logs = [lm_eval.read_lm_eval(files, name, folder) for files in models.values()]
+        if len(models) > 1:
+            for log, model in zip(logs, models, strict=True):
+                log.name = f"{name} {model}".strip()
+        return logs
     if files := trl.completion_files(folder):
         return [trl.read_trl(files, name, folder)]
     if (folder / "results.jsonl").is_file():

@@ -9,6 +9,7 @@ pairs and in each subset: the chosen answer has the highest score. The tool's ow
 Version 2 gives its subset of ties one number, which is not a mean of prompts: it is left out.
 """
 
+import math
 from collections.abc import (
     Mapping,
     Sequence,
@@ -82,6 +83,7 @@ def read_pairs(
     """
     log = Log(name, TOOL, path)
     log.notes.append(BY_PLACE)
+    odd = 0
     for number, record in enumerate(read_file(path)):
         chosen = _number(record.cells["chosen"])
         rejected = _number(record.cells["rejected"])
@@ -91,6 +93,8 @@ def read_pairs(
             _scores(chosen, rejected),
             {ACCURACY: chosen > rejected},
         )
+        odd += math.isnan(chosen - rejected)
+    _note_odd(log, odd)
     _report_accuracy(log, path)
     return require(log)
 
@@ -112,6 +116,7 @@ def read_outputs(
     log = Log(name, TOOL, path)
     if not has_ids:
         log.notes.append(BY_PLACE)
+    odd = 0
     for number, row in enumerate(rows):
         item = _item_name(row.get("subset"), row["id"]) if has_ids else f"pair {number}"
         if "scores_chosen" not in row:
@@ -122,10 +127,10 @@ def read_outputs(
                 {SCORE: row["results"]},
             )
             continue
-        scores = _scores(
-            _number(row["scores_chosen"]),
-            _number(row["scores_rejected"]),
-        )
+        chosen = _number(row["scores_chosen"])
+        rejected = _number(row["scores_rejected"])
+        odd += math.isnan(chosen - rejected)
+        scores = _scores(chosen, rejected)
         answer = f"{scores}\n{_texts(row.get('text_chosen'), row.get('text_rejected'))}"
         log.add(
             item,
@@ -133,6 +138,7 @@ def read_outputs(
             answer,
             _accuracy(row.get("subset"), row["results"]),
         )
+    _note_odd(log, odd)
     _report_accuracy(log, path)
     return require(log)
 
@@ -204,10 +210,18 @@ def _scores(chosen: float, rejected: float) -> str:
 
 
 def _number(score: Any) -> float:
-    """A score; some models give a list of one."""
+    """A score; some models give a list of one, and a model that overflows gives NaN."""
     while isinstance(score, Sequence) and not isinstance(score, str) and len(score) == 1:
         score = score[0]
-    return float(score)
+    return math.nan if score in ("", None) else float(score)
+
+
+def _note_odd(log: Log, pairs: int) -> None:
+    if pairs:
+        log.notes.append(
+            f"{pairs:,} of {len(log.items):,} pairs have a score that is no number: RewardBench "
+            "counts them as wrong"
+        )
 
 
 def _model_path(path: Path) -> Path:

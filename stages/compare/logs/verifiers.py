@@ -59,7 +59,7 @@ def _values(row: Mapping[str, Any]) -> dict[str, Any]:
     """The reward first; metrics are cells of their own, or lie in one cell."""
     values = {REWARD: row.get(REWARD)}
     for key, value in row.items():
-        if key not in NOT_METRICS and not isinstance(value, str):
+        if key not in NOT_METRICS:
             values[key] = value
     nested = row.get("metrics")
     if isinstance(nested, Mapping):

@@ -39,8 +39,13 @@ def result_file(folder: Path) -> Path | None:
     """The result in a folder: its `core.json`, or the newest run of a blueprint."""
     if (folder / CORE).is_file():
         return folder / CORE
-    files = sorted(folder.glob(f"*{ENDING}"), key=_time)
+    files = _results(folder)
     return files[-1] if files else None
+
+
+def _results(folder: Path) -> list[Path]:
+    """The results of a blueprint's runs, the oldest first."""
+    return sorted(folder.glob(f"*{ENDING}"), key=_time)
 
 
 def read_weval(
@@ -58,6 +63,7 @@ def read_weval(
     answers = {prompt: _answers(path, value, prompt) for prompt in value["promptIds"]}
     weights = _weights(value, scores)
     means = _own_means(path, value)
+    older = len(_results(path.parent)) - 1 if path.name != CORE else 0
     logs = []
     for model in value.get("effectiveModels") or ():
         if model == IDEAL:
@@ -69,14 +75,15 @@ def read_weval(
             result = (scores.get(prompt) or {}).get(model) or {}
             failed += bool(result.get("error"))
             unjudged += not result.get("error") and _is_unjudged(result)
-            coverage = None if result.get("error") else result.get("avgCoverageExtent")
             answer = answers[prompt].get(model)
             log.add(
                 prompt,
                 prompts.get(prompt, prompt),
                 answer,
-                {COVERAGE: coverage},
+                {} if result.get("error") else {COVERAGE: result.get("avgCoverageExtent")},
             )
+        if older > 0:
+            log.notes.append(f"{older} older results of its folder are left out")
         if any(weight != 1 for weight in weights.values()):
             log.notes.append(_about_weights(log, weights))
         if failed:

@@ -33,7 +33,6 @@ from stages.training.online.hacking.stop_rule import (
     StopRule,
     check_stop,
     conclude,
-    doubt_points,
     doubt_stop,
 )
 from stages.training.online.hacking.tripwires import describe_tripped, read_curves
@@ -214,9 +213,7 @@ def run_online(
     for watcher in watchers:
         facts, doubts = conclude(watcher.stop, watcher.event, context)
         metrics["stop"] = watcher.metrics() | facts
-        if watcher.event is None:
-            doubts = doubt_points(watcher.stop, len(watcher.gold))
-        warnings = [*doubts, *warnings]
+        warnings = [*doubts, *watcher.doubts(), *warnings]
     return replace(
         result,
         metrics=metrics,

@@ -87,11 +87,18 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         if self._buffered_inputs is earlier or not self.trims:
             return inputs
         batches = self.args.steps_per_generation
-        # Those of one update, whose order says nothing; `bnpo` divides by a batch's own tokens.
+        # Those of one update, whose order says nothing.
         window = math.gcd(batches, self.args.gradient_accumulation_steps)
-        is_free = self.loss_type != "bnpo" and not self._entropy_bonus_enabled
-        self._buffered_inputs = sort_rollout(self._buffered_inputs, window if is_free else 1)
+        window = 1 if self._needs_own_rows() else window
+        self._buffered_inputs = sort_rollout(self._buffered_inputs, window)
         return self._buffered_inputs[self._step % batches]
+
+    def _needs_own_rows(self) -> bool:
+        """Whether a row's loss depends on the other rows of its batch: `bnpo` divides by their
+        tokens, and quantiles of entropy and the balance of experts are those of a batch.
+        """
+        of_entropy = self._entropy_bonus_enabled or self.top_entropy_quantile < 1
+        return self.loss_type == "bnpo" or of_entropy or self.aux_loss_enabled
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, *others: Any, **options: Any

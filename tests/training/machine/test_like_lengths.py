@@ -117,6 +117,31 @@ def test_rows_stay_in_their_update(trainer_and_rows):
         assert before == after
 
 
+@pytest.mark.parametrize(
+    ("options", "window"),
+    [({}, 4), ({"top_entropy_quantile": 0.5}, 1), ({"loss_type": "bnpo"}, 1)],
+)
+def test_rows_stay_in_a_batch_that_a_loss_looks_at_as_a_whole(inputs, context, options, window):
+    """Tokens of the highest entropy are those of a batch: exchanged rows would change which."""
+    import torch
+    from trl.trainer.utils import split_tensor_dict
+
+    from stages.training.machine.like_lengths import sort_rollout
+
+    batches = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    trainer, rows = built(inputs, context(), **batches, **options, num_iterations=2)
+    trainer.current_gradient_accumulation_steps = 4
+    wide = split_tensor_dict(trainer._generate_and_score_completions(rows), 4)
+    narrow = sort_rollout(wide, 1 if trainer._needs_own_rows() else 4)
+    stays = [sorted(map(tuple, texts(batch))) for batch in wide]
+    assert (stays == [sorted(map(tuple, texts(batch))) for batch in narrow]) == (window == 1)
+    loss, expected = gradients(trainer, wide)
+    new_loss, new = gradients(trainer, narrow)
+    assert new_loss == pytest.approx(loss, abs=1e-5)
+    for one, other in zip(expected, new, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-4)
+
+
 def test_the_trainer_sorts_what_it_learns_from_and_scores_no_prompt(trainer_and_rows, monkeypatch):
     import torch
     from trl.trainer import utils

@@ -7,6 +7,7 @@ from stages.guards.errors import UserError
 from stages.training.online.hacking.observatory import (
     Training,
     _step_of_alarm,
+    _truth_of,
     find_onset,
     write_table,
 )
@@ -69,6 +70,13 @@ def test_another_watched_term_is_asked_afterwards():
     with pytest.raises(UserError, match="no term 'gold' was watched") as error:
         _step_of_alarm(points, "gold")
     assert "choose from: blind, truth" in error.value.fix
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "good"])
+def test_a_function_that_gives_no_number_is_refused(value):
+    assert _truth_of(True) == 1.0
+    with pytest.raises(UserError, match="where a number is expected"):
+        _truth_of(value)
 
 
 def test_the_truth_of_an_answer_and_the_flaw_of_a_rater():

@@ -17,7 +17,7 @@ from stages.training.online.hacking.detector import (
     largest_statistic,
     simulate_limit,
 )
-from stages.training.online.hacking.stop_rule import StopRule, doubt_points
+from stages.training.online.hacking.stop_rule import StopRule
 from stages.training.online.hacking.stopping import StopTraining
 from stages.training.online.online_training import online_identity
 from stages.training.online.rewards import read_terms
@@ -91,6 +91,27 @@ def test_no_alarm_where_the_reward_falls_too():
     assert check_last(gold[:9], rising(dice)[:9], limit) is None, "too few points"
 
 
+@pytest.mark.parametrize("level", [0.1, 0.3, 1 / 3, 0.7, 1.0, 0.0, -0.1, 1e6 / 3])
+def test_gold_that_never_changes_raises_no_alarm(level):
+    """Its sums are rounded, in each stretch in another way."""
+    reward = list(np.arange(POINTS, dtype=float))
+    limit = simulate_limit(POINTS, 0.05)
+    assert find_alarm([level] * POINTS, reward, limit) is None
+    nearly = [level, np.nextafter(level, 9)] * (POINTS // 2)
+    assert find_alarm(nearly, reward, limit) is None
+
+
+def test_one_small_dip_of_gold_that_was_constant_is_no_fall_and_a_real_fall_is_seen():
+    reward = list(np.arange(POINTS, dtype=float))
+    limit = simulate_limit(POINTS, 0.05)
+    dip = [1.0] * POINTS
+    dip[14] = 0.98
+    assert find_alarm(dip, reward, limit) is None
+    share = np.clip(1 - (np.arange(POINTS) - 14) / 20, 0.5, 1)  # of 32 answers, from point 15 on
+    fall = np.random.default_rng(19).binomial(32, share) / 32
+    assert 14 < find_alarm(list(fall), reward, limit).point <= 22
+
+
 def test_the_limit_is_of_the_statistic_that_is_checked_point_by_point():
     """What is simulated for many curves at once is what a training computes at each point."""
     dice = np.random.default_rng(17)
@@ -138,6 +159,20 @@ def test_a_resumed_training_decides_as_one_that_never_ended():
     assert warned.event.step == whole.event.step and not control.should_training_stop
 
 
+def test_a_rule_that_could_watch_nothing_says_so():
+    few, _, _ = watch(StopRule(gold="gold"), hacked(9))
+    missing, _, _ = watch(StopRule(gold="gold"), [logged(n, None, 1.0) for n in range(20)])
+    assert "it was scored in 9 rollouts, and the test needs 10" in few.doubts()[0]
+    assert "it was scored in 0 rollouts" in missing.doubts()[0]
+    budget = StopRule(kl=3.0)
+    for kl in (None, 0.0):  # of GRPO and of PPO without a reference
+        history = [logged(n, 1.0, 1.0, kl_per_completion=kl) for n in range(20)]
+        assert "with `beta: 0` nothing measures it" in watch(budget, history)[0].doubts()[0]
+    below = [logged(n, 1.0, 1.0, kl_per_completion=0.1 * (n > 0)) for n in range(20)]
+    assert watch(budget, below)[0].doubts() == []
+    assert watch(StopRule(gold="gold"), hacked())[0].doubts() == []
+
+
 def test_the_limit_is_for_as_many_points_as_there_are_rollouts():
     callback = StopTraining(StopRule(gold="gold"), print)
     options = {"logging_steps": 1, "steps_per_generation": 2, "num_iterations": 2}
@@ -154,14 +189,6 @@ def test_a_kl_above_its_budget_ends_a_training_and_points_without_a_number_are_l
     tokens = [logged(n, 1.0, 1.0, kl=0.5, **{"tripwire/length": 20}) for n in range(1, 9)]
     assert watch(StopRule(kl=8.0), tokens)[0].event.kl == 10
     assert watch(StopRule(gold="gold"), history)[0].event is None
-
-
-def test_a_training_too_short_for_an_alarm_says_so():
-    rule = StopRule(gold="gold")
-    short, _, _ = watch(rule, hacked(9))
-    assert "scored in 9 rollouts, and the test needs 10" in doubt_points(rule, len(short.gold))[0]
-    enough, _, _ = watch(rule, hacked(10))
-    assert doubt_points(rule, len(enough.gold)) == doubt_points(StopRule(kl=9.0), 0) == []
 
 
 @pytest.mark.parametrize(

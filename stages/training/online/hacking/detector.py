@@ -37,6 +37,8 @@ MOST_VALUES = 1_000_000
 FEWEST_SIMULATED = 500
 MOST_KEPT = 0.8
 """Of the noise of a point in the next one."""
+ROUNDING = 1e-9
+"""Noise below this part of a curve's largest value is that of sums, and no noise is known then."""
 
 Curves = NDArray[np.float64]
 """One curve a row."""
@@ -107,7 +109,8 @@ def check_last(
         )
         error = noise * math.sqrt(1 / before + 1 / now)
         drop = alarm.gold_best - alarm.gold_now
-        statistic = drop / error if error else math.copysign(math.inf, drop) if drop else 0.0
+        # Without noise nothing has changed so far, and a drop is rounding.
+        statistic = drop / error if error else 0.0
         if statistic > limit and alarm.reward_now > alarm.reward_best:
             alarms.append(replace(alarm, statistic=statistic))
     return max(alarms, key=lambda alarm: alarm.statistic, default=None)
@@ -173,7 +176,8 @@ def _noise(curves: Curves) -> Curves:
     the correlation -(1 - r) / 2 with the next, so r follows from them. The variance of a sum of n
     points is about n (1 + r) / (1 - r) times that of one. r below 0 counts as 0. From the first
     point of a possible alarm on the least noise so far counts, so that a steep fall, whose
-    differences are large, is not taken for noise.
+    differences are large, is not taken for noise; but for none at all, as of a gold score that is
+    1 for a long time, after which the smallest change would be a fall.
     """
     differences = np.diff(curves, axis=1)
     counts = np.arange(1, differences.shape[1] + 1)
@@ -185,5 +189,8 @@ def _noise(curves: Curves) -> Curves:
     kept = np.clip(1 + 2 * ratio, 0.0, MOST_KEPT)
     noise = np.sqrt(variance / 2 * (1 + kept)) / (1 - kept)
     noise = np.concatenate([noise[:, :1], noise], axis=1)
-    least = np.minimum.accumulate(noise[:, FIRST - 1 :], axis=1)
+    noise[noise <= ROUNDING * np.abs(curves).max(axis=1, keepdims=True)] = 0.0
+    later = noise[:, FIRST - 1 :]
+    least = np.minimum.accumulate(np.where(later > 0, later, np.inf), axis=1)
+    least = np.where(np.isinf(least), 0.0, least)
     return np.concatenate([noise[:, : FIRST - 1], least], axis=1)

@@ -25,8 +25,9 @@ from typing import Any
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, look_up
-from stages.runtime.functions import find_function
+from stages.runtime.functions import call, find_function
 from stages.runtime.rows import Response
+from stages.runtime.typed_config import show_value
 from stages.statistics.formatting import DASH, format_points, format_points_range
 from stages.statistics.intervals import paired_difference
 from stages.training.online.hacking.detector import find_alarm, simulate_limit
@@ -180,7 +181,7 @@ def _read_training(
     truth = {}
     for row in answers.rows(Response):
         facts = {"id": row.prompt_id, "kind": row.kind}
-        truth[row.prompt_id] = float(score(row.prompt, row.response, facts))
+        truth[row.prompt_id] = _truth_of(call(score, "--truth", row.prompt, row.response, facts))
     history = policy.metrics["history"]
     event = (policy.metrics.get("stop") or {}).get("event")
     step = int(event["step"]) if event else None
@@ -188,6 +189,21 @@ def _read_training(
         step = _step_of_alarm(history, watch)
     name = answers.step.removesuffix(ANSWERS)
     return Training(name, policy.seed or 0, history, step, truth)
+
+
+def _truth_of(value: Any) -> float:
+    """The number that a function of the user's gave.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    raise UserError(
+        f"the function gave {show_value(value)} where a number is expected",
+        where="--truth",
+        fix="return how good an answer is, such as 0 or 1",
+    )
 
 
 def _step_of_alarm(history: Sequence[Mapping[str, float]], watch: str) -> int | None:

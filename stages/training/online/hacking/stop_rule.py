@@ -21,7 +21,7 @@ from stages.runtime.artifacts import MODEL
 from stages.runtime.context import Context
 from stages.runtime.typed_config import Inside, Positive
 from stages.statistics.formatting import format_number
-from stages.training.online.hacking.detector import FIRST, Alarm
+from stages.training.online.hacking.detector import Alarm
 from stages.training.online.hacking.mixing import Linked
 from stages.training.snapshots.snapshot import FOLDER
 
@@ -92,16 +92,6 @@ def doubt_stop(stop: StopRule | None, snapshots: int) -> list[str]:
     return [
         "stop: without snapshots the model at the alarm is kept, which is later than the best one; "
         "set `snapshots: 4`, for example"
-    ]
-
-
-def doubt_points(stop: StopRule, points: int) -> list[str]:
-    """Return a warning where a training logs too few points for an alarm by gold."""
-    if stop.gold is None or points >= FIRST:
-        return []
-    return [
-        f"stop: {stop.gold!r} could raise no alarm: it was scored in {points} rollouts, and the "
-        f"test needs {FIRST}; train for more rollouts"
     ]
 
 

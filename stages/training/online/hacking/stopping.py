@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from stages.training.online.hacking.detector import check_last, simulate_limit
+from stages.training.online.hacking.detector import FIRST, check_last, simulate_limit
 from stages.training.online.hacking.stop_rule import Event, StopRule
 from stages.training.progress import CURVES
 
@@ -77,6 +77,23 @@ class StopTraining(TrainerCallback):
         """What is known of the test; without a limit where nothing could be decided."""
         limit = round(self.limit, 4) if math.isfinite(self.limit) else None
         return {"limit": limit, "points": len(self.gold)}
+
+    def doubts(self) -> list[str]:
+        """What it could not watch, so that its silence says nothing."""
+        if self.event is not None:
+            return []
+        doubts = []
+        if self.stop.gold is not None and len(self.gold) < FIRST:
+            doubts.append(
+                f"stop: {self.stop.gold!r} could raise no alarm: it was scored in {len(self.gold)} "
+                f"rollouts, and the test needs {FIRST}; train for more rollouts"
+            )
+        if self.stop.kl is not None and not (len(self.kl) >= POINTS_OF_KL and any(self.kl)):
+            doubts.append(
+                f"stop: no KL to the start was measured over {POINTS_OF_KL} points, so its budget "
+                "decided nothing; with `beta: 0` nothing measures it"
+            )
+        return doubts
 
     def _read(
         self,
