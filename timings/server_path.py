@@ -45,7 +45,7 @@ CRITIQUE = "Name the ways in which the last answer breaks the principle, if ther
 REVISION = "Rewrite the last answer so that it follows the principle. Answer with the text only."
 CAPACITY = 16
 """Requests that a stub works on at a time, where two are compared with one."""
-ENDPOINT_CALLS = 800
+ENDPOINT_CALLS = 2400
 
 
 @contextmanager
