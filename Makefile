@@ -42,7 +42,7 @@ test-fast: $(READY)  ## the fast lane: no GPU, no network
 	$(PYTEST) -n 2 --dist worksteal -m "not slow and not long"
 
 test-slow: $(READY)  ## the slow lane: of real vLLM, real training and whole runs one of each kind
-	$(PYTEST) -n 3 --dist loadscope --no-loadscope-reorder -m "slow and not long"  # long modules of few tests are not the last
+	$(PYTEST) -n 3 --dist loadscope --no-loadscope-reorder -m "slow and not long"  # in the order of tests/conftest.py
 
 test-long: $(READY)  ## all further methods and models, simulations in full: hours
 	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder -m long  # tests of a module share runs
