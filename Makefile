@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 # Some machines forbid compiled files; tests start some two hundred processes, and each would compile
 # Credo anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Compiled on all cores afterwards; some packages hold files that no Python compiles.
+# Compiled on all cores afterwards, without the packages' tests; some hold files that no Python compiles.
 PIP := $(BIN)/python -m pip install --quiet --no-deps --no-compile
 # Workers of one thread each: tiny models gain nothing from a second thread. The slow lane waits for
 # servers and processes, so that two cores serve three workers.
@@ -30,7 +30,7 @@ $(READY): requirements/cpu.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
 	$(PIP) -r requirements/cpu.txt
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > $(VENV)/compiled.log 2>&1 || true
+	$(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib > $(VENV)/compiled.log 2>&1 || true
 	touch $@
 
 demo: $(READY)  ## align the embedded model under constitutions/world.yaml and show the effect
