@@ -127,20 +127,18 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         **options: Any,
     ) -> Any:
         """As TRL's; of a rollout, which is read without gradients, by length."""
-        read_by_trl = super()._get_per_token_logps_and_entropies
-
-        def read_all(*arguments: Any, **options: Any) -> Any:
-            with prompts_unscored():
-                return read_by_trl(model, *arguments, **options)
-
-        if batch_size is None or not self.trims:
-            return read_all(input_ids, attention_mask, logits_to_keep, batch_size, **options)
+        read_all = super()._get_per_token_logps_and_entropies
 
         def read(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
-            logps: torch.Tensor = read_all(ids, attention, width)[0]
+            logps: torch.Tensor = read_all(model, ids, attention, width)[0]
             return logps
 
-        logps = read_by_length(read, input_ids, attention_mask, logits_to_keep, batch_size)
+        with prompts_unscored():
+            if batch_size is None or not self.trims:
+                return read_all(
+                    model, input_ids, attention_mask, logits_to_keep, batch_size, **options
+                )
+            logps = read_by_length(read, input_ids, attention_mask, logits_to_keep, batch_size)
         return logps, None, None
 
     def values_before_tokens(
