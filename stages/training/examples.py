@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.generators.chat import (
     TemplateRefusal,
@@ -40,7 +41,7 @@ CONVERSATIONS = ("prompt", *SIDES)
 """Columns of messages."""
 AT_ONCE = 1000
 """Examples whose texts a tokenizer reads at once."""
-Sides = dict[str, "np.ndarray[Any, Any]"]
+Sides = dict[str, NDArray[np.int32]]
 """The token ids of an example's sides, by name; lists would take ten times the memory."""
 
 
@@ -125,10 +126,10 @@ def prepare_examples(
     examples = with_variables(arrange_examples(examples, variables), variables)
     closings = [closing for _, closing in context.engines.thought_marks]
     examples, without_thoughts = drop_cut_thoughts(examples, tokenizer, variables, closings)
-    examples, encoded, refused = encode_examples(examples, tokenizer, variables)
+    examples, texts, refused = render_examples(examples, tokenizer, variables)
     refused = [*without_thoughts, *refused]
     refuse_if_none(examples, refused, context)
-    lengths = list(map(longest, encoded))
+    lengths = list(map(longest, encode_sides(tokenizer, texts)))
     fitting, dropped = drop_longer(examples, lengths, max_length(config), base, context)
     return fitting, [*refused, *dropped]
 
@@ -140,7 +141,7 @@ def drop_refused(
     variables = template_variables(context)
     tokenizer = load_tokenizer(base, config.args)
     examples = arrange_examples(examples, variables)
-    readable, _, refused = encode_examples(examples, tokenizer, variables)
+    readable, _, refused = render_examples(examples, tokenizer, variables)
     return readable, refused
 
 
@@ -188,10 +189,10 @@ def _writes(tokenizer: Any, answer: str, variables: Mapping[str, Any]) -> bool:
     return "".join(answer.split()) in "".join(text.split())
 
 
-def encode_examples(
+def render_examples(
     examples: Examples, tokenizer: Any, variables: Mapping[str, Any], whole: bool = False
-) -> tuple[Examples, list[Sides], list[Dropped]]:
-    """The examples that the chat template can write, the token ids of their sides, and the others.
+) -> tuple[Examples, list[dict[str, str]], list[Dropped]]:
+    """The examples that the chat template can write, their sides as it writes them, and the others.
 
     Also one whose words hold a mark of turns is dropped: see `turn_marks`.
 
@@ -199,27 +200,31 @@ def encode_examples(
         whole: a side holds its prompt too.
     """
     readable: Examples = []
-    encoded: list[Sides] = []
+    texts: list[dict[str, str]] = []
     dropped: list[Dropped] = []
     marks = turn_marks(tokenizer, variables)
-    for start in range(0, len(examples), AT_ONCE):
-        texts: list[dict[str, str]] = []
-        for example in examples[start : start + AT_ONCE]:
-            opening = [] if whole else example["prompt"]
-            sides = {side: opening + example[side] for side in SIDES if side in example}
-            try:
-                for messages in sides.values():
-                    refuse_forged_turns(messages, marks)
-                written = {side: render_chat(tokenizer, sides[side], variables) for side in sides}
-            except RowFailure as refusal:
-                reason, detail = refusal.reason, refusal.detail
-                dropped.append(Dropped(id=example["id"], reason=reason, detail=detail))
-            else:
-                texts.append(written)
-                readable.append(example)
-        ids = iter(encode_texts(tokenizer, [text for sides in texts for text in sides.values()]))
-        encoded += [{side: np.array(next(ids), np.int32) for side in sides} for sides in texts]
-    return readable, encoded, dropped
+    for example in examples:
+        opening = [] if whole else example["prompt"]
+        sides = {side: opening + example[side] for side in SIDES if side in example}
+        try:
+            for messages in sides.values():
+                refuse_forged_turns(messages, marks)
+            texts.append({side: render_chat(tokenizer, sides[side], variables) for side in sides})
+        except RowFailure as refusal:
+            dropped.append(Dropped(id=example["id"], reason=refusal.reason, detail=refusal.detail))
+        else:
+            readable.append(example)
+    return readable, texts, dropped
+
+
+def encode_sides(tokenizer: Any, texts: Sequence[Mapping[str, str]]) -> list[Sides]:
+    """The token ids of what `render_examples` wrote."""
+    encoded: list[Sides] = []
+    for start in range(0, len(texts), AT_ONCE):
+        part = texts[start : start + AT_ONCE]
+        ids = iter(encode_texts(tokenizer, [text for sides in part for text in sides.values()]))
+        encoded += [{side: np.array(next(ids), np.int32) for side in sides} for sides in part]
+    return encoded
 
 
 def longest(sides: Sides) -> int:

@@ -5,7 +5,7 @@ import pytest
 from stages.generators.chat import TURN_MARK, turn_marks
 from stages.guards.errors import UserError
 from stages.training import frame
-from stages.training.examples import encode_examples
+from stages.training.examples import render_examples
 from stages.training.model_files import load_tokenizer
 from stages.training.offline import dpo, sft
 from stages.training.session import ERROR_FILE, model_session
@@ -101,7 +101,7 @@ def test_marks_are_those_that_the_template_writes(artifact):
     assert turn_marks(tokenizer, {}) == frozenset()
     ask = [{"role": "user", "content": "what is <pad>, and <b>?"}]
     example = {"id": "x", "prompt": ask, "completion": [{"role": "assistant", "content": "a"}]}
-    readable, _, dropped = encode_examples([example], tokenizer, {})
+    readable, _, dropped = render_examples([example], tokenizer, {})
     assert readable and not dropped
 
 

@@ -24,12 +24,13 @@ from stages.training.examples import (
     Sieve,
     arrange_examples,
     drop_longer,
-    encode_examples,
+    encode_sides,
     longest,
     max_length,
     name_inputs,
     nothing_left,
     refuse_if_none,
+    render_examples,
 )
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
@@ -172,8 +173,9 @@ def prepare_pairs(
     variables = {**template_variables(context), **layout.template_arguments()}
     tokenizer = load_tokenizer(base, config.args)
     examples = arrange_examples(examples, variables)
-    readable, encoded, refused = encode_examples(examples, tokenizer, variables, whole=True)
+    readable, texts, refused = render_examples(examples, tokenizer, variables, whole=True)
     refuse_if_none(readable, refused, context)
+    encoded = encode_sides(tokenizer, texts)
     lengths = list(map(longest, encoded))
     measured: Examples = []
     for example, sides, length in zip(readable, encoded, lengths, strict=True):
