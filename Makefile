@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 # Some machines forbid compiled files; tests start some two hundred processes, and each would compile
 # Credo anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Compiled on all cores afterwards, without the packages' tests; some hold files that no Python compiles.
+# What it installs is compiled afterwards, on all cores; some packages hold files that do not compile.
 PIP := $(BIN)/python -m pip install --quiet --no-deps --no-compile
 # Workers of one thread each: tiny models gain nothing from a second thread. The slow lane waits for
 # servers and processes, so that two cores serve three workers.
