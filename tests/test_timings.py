@@ -12,6 +12,13 @@ from timings import on_gpu
 from timings.on_gpu import CountedEngine, Meter, Pass, Timed
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "timings").glob("*.py")), ids=lambda it: it.name)
+def test_a_script_finds_credo_as_the_commands_start_it(script):
+    """`python timings/x.py` looks for modules beside the script, not in the current folder."""
+    before, imports_credo, _ = script.read_text().partition("\nfrom stages.")
+    assert not imports_credo or "sys.path." in before
+
+
 @pytest.mark.parametrize(
     "name, peak",
     [

@@ -8,10 +8,14 @@ simulated with another seed.
 
 import argparse
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 
-from stages.training.online.hacking.detector import (
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from stages.training.online.hacking.detector import (  # noqa: E402
     FIRST,
     Curves,
     largest_statistic,
