@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from stages.training.online.hacking.detector import (  # noqa: E402
+from stages.training.online.hacking.detector import (
     FIRST,
     Curves,
     largest_statistic,
